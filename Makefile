@@ -1,0 +1,108 @@
+# make demo and make test set everything up themselves; see `make help`.
+PYTHON ?= python3
+VENV   ?= .venv
+OUTPUT ?= demo-output
+JOBS   ?= $(shell nproc)
+MODEL  ?= model.twotower
+ARGS   ?=
+
+python  := $(VENV)/bin/python
+build   := build/dev
+sources := $(shell find CMakeLists.txt cmake pyproject.toml cpp bindings python -type f -not -name '*.so*' -not -name '*.pyc' 2>/dev/null)
+data    := $(if $(DATA),--data $(DATA))
+werror  := $(if $(CI),-C cmake.define.TWOTOWER_WERROR=ON)
+export CMAKE_BUILD_PARALLEL_LEVEL = $(JOBS)
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+.PHONY: help install demo test test-cpp test-py train evaluate recommend bench lint format sanitize sanitize-threads clean
+
+help:
+	@echo 'make demo [DATA=path]      train on MovieLens data (or made-up data), print lists, draw curves into $(OUTPUT)/'
+	@echo 'make test                  all C++ and Python tests'
+	@echo 'make install               the package in $(VENV)'
+	@echo 'make train|evaluate|recommend DATA=path [MODEL=file] [ARGS=...]'
+	@echo 'make bench                 short runs of the programs in benchmarks/'
+	@echo 'make lint format           check, or mend, the style of the code'
+	@echo 'make sanitize              the C++ tests under ASan and UBSan; sanitize-threads: under TSan'
+	@echo 'make clean'
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+# The environment holds what builds the package too, so that the extension and the C++ tests share one build folder.
+$(VENV)/.created: pyproject.toml cmake/system-headers.sh
+	$(PYTHON) -m venv $(VENV)
+	sh cmake/system-headers.sh
+	$(python) -m pip install -q 'scikit-build-core>=0.10' 'pybind11>=2.13' 'cmeel-eigen>=3.4,<4' tbb==2023.2.0 tbb-devel==2023.2.0 'cmake>=3.22' ninja
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created $(sources)
+	$(python) -m pip install -q --no-build-isolation -C build-dir=$(build) $(werror) '.[demo]'
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.created $(sources) $(shell find tests_cpp -type f)
+	$(python) -m pip install -q --no-build-isolation -C build-dir=$(build) -C cmake.define.TWOTOWER_TESTS=ON $(werror) '.[test]'
+	@touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed
+
+# --- use --------------------------------------------------------------------------------------------------------------
+demo: $(VENV)/.installed
+	$(python) -m twotower demo $(data) --output $(OUTPUT) $(ARGS)
+
+train: $(VENV)/.installed
+	$(python) -m twotower train $(data) --output $(MODEL) $(ARGS)
+
+evaluate: $(VENV)/.installed
+	$(python) -m twotower evaluate $(MODEL) $(data) $(ARGS)
+
+recommend: $(VENV)/.installed
+	$(python) -m twotower recommend $(MODEL) $(ARGS)
+
+# --- check ------------------------------------------------------------------------------------------------------------
+test: test-cpp test-py
+
+test-cpp: $(VENV)/.tests
+	$(build)/twotower_tests
+
+# From another folder, so that what is tested is the installed package and not the source tree.
+test-py: $(VENV)/.tests
+	$(python) -m pytest -q $(ARGS)
+
+bench: $(VENV)/.installed
+	for program in benchmarks/[a-z]*.py; do $(python) $$program --quick || exit 1; done
+
+$(VENV)/.lint: pyproject.toml $(VENV)/.tests
+	$(python) -m pip install -q '.[lint]' --no-build-isolation -C build-dir=$(build)
+	@touch $@
+
+cpp_files = $(shell find cpp bindings tests_cpp -name '*.hpp' -o -name '*.cpp')
+lint: $(VENV)/.lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/codespell
+	$(VENV)/bin/clang-format --dry-run --Werror $(cpp_files)
+	find cpp/src -name '*.cpp' | xargs -n 1 -P $(JOBS) $(VENV)/bin/clang-tidy --quiet -p $(build)
+
+format: $(VENV)/.lint
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $(cpp_files)
+
+define sanitizer_run
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH cmake -G Ninja -S . -B build/$(1) -DPython_EXECUTABLE=$(CURDIR)/$(python) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DTWOTOWER_PYTHON=OFF -DTWOTOWER_TESTS=ON -DTWOTOWER_SANITIZE=$(2) >/dev/null
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH cmake --build build/$(1) -j $(JOBS)
+	$(3) build/$(1)/twotower_tests
+endef
+
+sanitize: $(VENV)/.created
+	$(call sanitizer_run,asan,address$(comma)undefined,UBSAN_OPTIONS=halt_on_error=1)
+
+sanitize-threads: $(VENV)/.created
+	$(call sanitizer_run,tsan,thread,TSAN_OPTIONS=suppressions=$(CURDIR)/cmake/tsan.supp)
+
+comma := ,
+
+clean:
+	rm -rf build dist $(VENV) $(OUTPUT) .pytest_cache .ruff_cache .mypy_cache .hypothesis
