@@ -1,0 +1,60 @@
+#pragma once
+// Two towers that meet in a dot product.
+#include <string>
+#include <vector>
+
+#include "twotower/model/tower.hpp"
+
+namespace twotower::model {
+
+/// A table that the towers' inputs name by its number.
+struct TableSpec {
+  std::string name;
+  Index rows, width;
+};
+
+struct TwoTowerSpec {
+  TowerSpec query, item;
+  std::vector<TableSpec> tables;
+  double temperature = 0.2;
+  bool item_bias = true;           // a learned number an item, in a table of its own behind the others
+  Index num_items = 0;             // rows of the item side
+  double deviation = 0.01;         // of the tables' first values
+  std::uint64_t seed = 0;
+};
+
+/// score(query, item) = <query vector, item vector> / temperature + bias of the item; cosine where both towers end in L2Normalize.
+///
+/// The vectors that leave the model carry temperature and bias with them, so that their plain dot product is the score:
+/// query [u / temperature, 1] and item [v, bias].
+template <class Scalar>
+class TwoTower {
+ public:
+  /// Throws invalid_argument where widths do not fit, a table is empty or shares its name, or a number is out of range.
+  explicit TwoTower(const TwoTowerSpec& spec);
+
+  const Tower& query() const { return query_; }
+  const Tower& item() const { return item_; }
+  double temperature() const { return temperature_; }
+
+  /// Number of the bias table, or -1.
+  Index bias_table() const { return bias_table_; }
+
+  nn::Parameters<Scalar>& parameters() { return parameters_; }
+  const nn::Parameters<Scalar>& parameters() const { return parameters_; }
+
+  /// Width of both sides' outgoing vectors: the towers', and one more with an item bias.
+  Index vector_width() const { return query_.out_width() + (bias_table_ >= 0 ? 1 : 0); }
+
+  /// out (rows, vector_width)
+  void query_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out, const Threads& threads) const;
+  void item_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out, const Threads& threads) const;
+
+ private:
+  Tower query_, item_;
+  double temperature_;
+  Index bias_table_;
+  nn::Parameters<Scalar> parameters_;
+};
+
+}  // namespace twotower::model

@@ -1,0 +1,85 @@
+#pragma once
+// From gradients to new parameters. Sees parameters, never a layer.
+#include <vector>
+
+#include "twotower/base/parallel.hpp"
+#include "twotower/nn/parameters.hpp"
+#include "twotower/nn/row_gradients.hpp"
+
+namespace twotower::train {
+
+enum class OptimizerKind { kSgd, kAdagrad, kRowwiseAdagrad, kAdam, kLazyAdam };
+
+/// How to update. Fields that a kind does not use are ignored.
+///
+///   Sgd               w -= rate g
+///   Adagrad           s += g^2,  w -= rate g / (sqrt(s) + epsilon), every element on its own
+///   Rowwise Adagrad   the same with one s a row, its mean g^2; the arena of the layers goes element by element
+///   Adam, AdamW       m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,  w -= rate mhat / (sqrt(vhat) + epsilon)
+///   Lazy Adam         the same, but a row that a step does not touch keeps m, v and w
+///
+/// weight_decay (AdamW's, decoupled; for Adam and Lazy Adam): w -= rate weight_decay w.
+///
+/// Source      Duchi, Hazan, Singer 2011; Kingma, Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov, Hutter 2019, arXiv:1711.05101
+struct OptimizerSpec {
+  OptimizerKind kind = OptimizerKind::kAdam;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
+
+  void check() const;
+};
+
+/// Run state of an optimizer over one set of parameters.
+///
+/// Adam moves every row at every step, even one without a gradient, which would cost the whole table each time. Here a row
+/// remembers the last step it took part in and takes the missed ones when it is next read (catch_up) or at the end (finish): m and
+/// v only shrink meanwhile, so the missed moves die out with beta1^k and those below kForgotten of the first are not taken.
+///
+/// A step:  catch_up(every row that will be read); forward, backward; begin_step(rate); update_rows, update_arena. Up to begin_step
+/// a step can be given up: nothing of it stays.
+template <class Scalar>
+class Optimizer {
+ public:
+  static constexpr double kForgotten = 1e-6;
+
+  Optimizer(const OptimizerSpec& spec, const nn::Parameters<Scalar>& parameters);
+
+  void begin_step(double learning_rate);
+
+  /// Brings rows of a table to the state of the last step. Rows ascending and distinct.
+  void catch_up(nn::Parameters<Scalar>& parameters, Index table, std::span<const Row> rows, const Threads& threads);
+
+  /// Updates the rows that have a gradient, each once.
+  void update_rows(nn::Parameters<Scalar>& parameters, Index table, const nn::RowGradients<Scalar>& gradients, const Threads& threads);
+
+  void update_arena(nn::Parameters<Scalar>& parameters, std::span<const Scalar> gradient);
+
+  /// Brings all rows of all tables to the state of the last step; training may go on after it.
+  void finish(nn::Parameters<Scalar>& parameters, const Threads& threads);
+
+ private:
+  struct State {
+    Matrix<Scalar> first, second;       // (rows, width) m and v; Adagrad: second only, (rows, 1) when row-wise
+    std::vector<std::int32_t> last;     // (rows) step that the row has taken part in; Adam only
+  };
+
+  /// What step s does to a row without a gradient: w -= move * m / (sqrt(v) * scale + epsilon), w *= 1 - decay before it.
+  struct Missed {
+    Scalar move, scale, decay;
+  };
+
+  bool replays() const { return spec_.kind == OptimizerKind::kAdam; }
+  bool is_adam() const { return spec_.kind == OptimizerKind::kAdam || spec_.kind == OptimizerKind::kLazyAdam; }
+  void replay_row(Scalar* values, State& state, Index row, Index until) const;
+  void update_row(Scalar* values, const Scalar* gradient, Index width, State& state, Index row) const;
+
+  OptimizerSpec spec_;
+  Index replay_ = 0;                    // missed moves that are worth taking: 132 with beta1 = 0.9
+  Index step_ = 0;                      // steps begun; the first is 1
+  double learning_rate_ = 0;
+  std::vector<Missed> missed_;          // (step_) missed_[s - 1] belongs to step s
+  std::vector<double> log_kept_;        // (step_ + 1) running sum of log(1 - decay)
+  State arena_;
+  std::vector<State> tables_;
+};
+
+}  // namespace twotower::train

@@ -1,0 +1,71 @@
+#pragma once
+// The only file that knows model, loss and optimizer together: order of a step, batches, workspaces.
+#include <vector>
+
+#include "twotower/data/batch_plan.hpp"
+#include "twotower/model/two_tower.hpp"
+#include "twotower/train/optimizer.hpp"
+#include "twotower/train/schedule.hpp"
+#include "twotower/train/softmax_loss.hpp"
+
+namespace twotower::train {
+
+struct TrainerSpec {
+  data::BatchSpec batches;
+  OptimizerSpec optimizer;
+  Schedule schedule;
+  Index epochs = 20;             // what the schedule counts on
+  std::uint64_t seed = 0;
+};
+
+/// What a run of steps did.
+struct Progress {
+  Index steps = 0, examples = 0;
+  double loss = 0;               // mean over the steps
+};
+
+/// Trains a two-tower model by in-batch sampled softmax, some steps at a time.
+///
+/// Ensures     between calls of run_steps the model holds the parameters of the last finished step, up to rows that Adam has not
+///             caught up; finish() does that, and training may go on after it
+/// Throws      NumericalError where the loss is no finite number; the parameters are those of the step before
+class Trainer {
+ public:
+  /// Keeps references to all but the specification.
+  Trainer(model::TwoTower<float>& model, const data::FeatureTable& query_features, const data::FeatureTable& item_features,
+          const data::Interactions& interactions, const TrainerSpec& spec);
+
+  Index steps_per_epoch() const { return plan_.batches_per_epoch(); }
+  Index total_steps() const { return spec_.epochs * steps_per_epoch(); }
+  Index step() const { return step_; }
+  double learning_rate() const;
+
+  /// Runs up to `count` steps, fewer where total_steps() is reached.
+  Progress run_steps(Index count, const Threads& threads);
+
+  void finish(const Threads& threads) { optimizer_.finish(model_.parameters(), threads); }
+
+ private:
+  double run_step(const Threads& threads);
+  void sort_touches(const Threads& threads);
+  double loss_and_gradients(const Threads& threads);
+  [[noreturn]] void explain_failure(double loss) const;
+
+  model::TwoTower<float>& model_;
+  const data::FeatureTable& query_features_;
+  const data::FeatureTable& item_features_;
+  TrainerSpec spec_;
+  data::BatchPlan plan_;
+  Optimizer<float> optimizer_;
+  SoftmaxLoss<float> loss_;
+  Index step_ = 0;
+
+  // Scratch of a step.
+  data::Batch batch_;
+  model::TowerScratch<float> query_, item_;
+  std::vector<nn::RowGradients<float>> row_gradients_;                        // one a table
+  std::vector<nn::RowTouch> bias_touches_;
+  std::vector<float> bias_, dbias_, darena_;
+};
+
+}  // namespace twotower::train

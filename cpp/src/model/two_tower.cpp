@@ -1,0 +1,71 @@
+#include "twotower/model/two_tower.hpp"
+
+#include <cmath>
+
+#include "twotower/base/check.hpp"
+
+namespace twotower::model {
+namespace {
+
+constexpr const char* kName = "TwoTower";
+constexpr const char* kBiasName = "item_bias";
+
+void check_tables(const TwoTowerSpec& spec) {
+  for (std::size_t k = 0; k < spec.tables.size(); ++k) {
+    const std::string& name = spec.tables[k].name;
+    check_at_least(kName, "rows of table '" + name + "'", spec.tables[k].rows, 1);
+    check_at_least(kName, "width of table '" + name + "'", spec.tables[k].width, 1);
+    bool taken = spec.item_bias && name == kBiasName;
+    for (std::size_t before = 0; before < k; ++before) taken = taken || spec.tables[before].name == name;
+    if (taken) fail(kName, "the name of table " + std::to_string(k) + " is '" + name + "', but another table has it; give each its own");
+  }
+  if (spec.item_bias) check_at_least(kName, "num_items", spec.num_items, 1);
+  if (!(spec.deviation >= 0) || !std::isfinite(spec.deviation))
+    fail(kName, "deviation is " + shown(spec.deviation) + ", but must be a finite number of at least 0");
+}
+
+}  // namespace
+
+template <class Scalar>
+TwoTower<Scalar>::TwoTower(const TwoTowerSpec& spec)
+    : query_(spec.query, 0),
+      item_(spec.item, query_.parameter_count()),
+      temperature_(spec.temperature),
+      bias_table_(spec.item_bias ? std::ssize(spec.tables) : -1) {
+  check_positive(kName, "temperature", spec.temperature);
+  check_size(kName, "out_width of the query tower", query_.out_width(), "out_width of the item tower", item_.out_width());
+  check_tables(spec);
+  parameters_.arena.resize(static_cast<std::size_t>(query_.parameter_count() + item_.parameter_count()));
+  for (const TableSpec& table : spec.tables) {
+    auto& made = parameters_.tables.emplace_back(nn::Table<Scalar>{table.name, Matrix<Scalar>(table.rows, table.width)});
+    nn::initialize_rows(made.values, spec.deviation, spec.seed, parameters_.tables.size() - 1);
+  }
+  if (spec.item_bias) parameters_.tables.push_back({kBiasName, Matrix<Scalar>::Zero(spec.num_items, 1)});
+  query_.initialize(parameters_, spec.seed, 0);
+  item_.initialize(parameters_, spec.seed, 1);
+}
+
+template <class Scalar>
+void TwoTower<Scalar>::query_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out,
+                                     const Threads& threads) const {
+  check_size("query_vectors", "columns of out", out.cols(), "vector_width", vector_width());
+  query_.encode<Scalar>(parameters_, features, rows, out.leftCols(query_.out_width()), threads);
+  out.leftCols(query_.out_width()) *= static_cast<Scalar>(1 / temperature_);
+  if (bias_table_ >= 0) out.rightCols(1).setOnes();
+}
+
+template <class Scalar>
+void TwoTower<Scalar>::item_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out,
+                                    const Threads& threads) const {
+  check_size("item_vectors", "columns of out", out.cols(), "vector_width", vector_width());
+  item_.encode<Scalar>(parameters_, features, rows, out.leftCols(item_.out_width()), threads);
+  if (bias_table_ < 0) return;
+  const auto& bias = parameters_.tables[static_cast<std::size_t>(bias_table_)].values;
+  check_rows("item_vectors", "rows", rows, bias.rows());
+  for (Index k = 0; k < std::ssize(rows); ++k) out(k, out.cols() - 1) = bias(rows[static_cast<std::size_t>(k)], 0);
+}
+
+template class TwoTower<float>;
+template class TwoTower<double>;
+
+}  // namespace twotower::model

@@ -1,0 +1,171 @@
+#include "twotower/train/optimizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "twotower/base/check.hpp"
+
+namespace twotower::train {
+
+void OptimizerSpec::check() const {
+  check_in_range("Optimizer", "beta1", beta1, 0, 0.99999);
+  check_in_range("Optimizer", "beta2", beta2, 0, 0.9999999);
+  check_positive("Optimizer", "epsilon", epsilon);
+  check_in_range("Optimizer", "weight_decay", weight_decay, 0, 1e6);
+}
+
+template <class Scalar>
+Optimizer<Scalar>::Optimizer(const OptimizerSpec& spec, const nn::Parameters<Scalar>& parameters) : spec_(spec), log_kept_{0} {
+  spec.check();
+  if (spec.beta1 > 0) replay_ = static_cast<Index>(std::ceil(std::log(kForgotten) / std::log(spec.beta1)));
+  const auto state = [&](Index rows, Index width, bool is_table) {
+    State made;
+    if (spec.kind == OptimizerKind::kSgd) return made;
+    const bool one_a_row = spec.kind == OptimizerKind::kRowwiseAdagrad && is_table;
+    made.second.setZero(rows, one_a_row ? 1 : width);
+    if (is_adam()) made.first.setZero(rows, width);
+    if (replays() && is_table) made.last.assign(static_cast<std::size_t>(rows), 0);
+    return made;
+  };
+  arena_ = state(1, std::ssize(parameters.arena), false);
+  for (const auto& table : parameters.tables) tables_.push_back(state(table.values.rows(), table.values.cols(), true));
+}
+
+template <class Scalar>
+void Optimizer<Scalar>::begin_step(double learning_rate) {
+  ++step_;
+  learning_rate_ = learning_rate;
+  const double decay = learning_rate * spec_.weight_decay;
+  if (is_adam()) {
+    missed_.push_back({static_cast<Scalar>(learning_rate / (1 - std::pow(spec_.beta1, step_))),
+                       static_cast<Scalar>(1 / std::sqrt(1 - std::pow(spec_.beta2, step_))), static_cast<Scalar>(decay)});
+    log_kept_.push_back(log_kept_.back() + std::log1p(-std::min(decay, 1 - 1e-12)));
+  }
+}
+
+// Takes the steps after the row's last one up to `until`, as if their gradients were 0.
+template <class Scalar>
+void Optimizer<Scalar>::replay_row(Scalar* values, State& state, Index row, Index until) const {
+  const Index last = state.last[static_cast<std::size_t>(row)], missing = until - last;
+  if (missing <= 0) return;
+  state.last[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(until);
+  if (last == 0) {  // never touched: m and v are 0, only the decay moves it
+    if (spec_.weight_decay > 0) {
+      const auto kept = static_cast<Scalar>(std::exp(log_kept_[static_cast<std::size_t>(until)]));
+      for (Index k = 0; k < state.first.cols(); ++k) values[k] *= kept;
+    }
+    return;
+  }
+  Scalar* m = state.first.row(row).data();
+  Scalar* v = state.second.row(row).data();
+  const Index width = state.first.cols(), replayed = std::min(missing, replay_);
+  const auto beta1 = static_cast<Scalar>(spec_.beta1), beta2 = static_cast<Scalar>(spec_.beta2), epsilon = static_cast<Scalar>(spec_.epsilon);
+  for (Index s = last + 1; s <= last + replayed; ++s) {
+    const Missed missed = missed_[static_cast<std::size_t>(s) - 1];
+    for (Index k = 0; k < width; ++k) {
+      m[k] *= beta1;
+      v[k] *= beta2;
+      values[k] -= missed.decay * values[k] + missed.move * m[k] / (std::sqrt(v[k]) * missed.scale + epsilon);
+    }
+  }
+  if (missing == replayed) return;
+  const auto rest = static_cast<double>(missing - replayed);
+  const auto shrink1 = static_cast<Scalar>(std::pow(spec_.beta1, rest)), shrink2 = static_cast<Scalar>(std::pow(spec_.beta2, rest));
+  const auto kept = static_cast<Scalar>(std::exp(log_kept_[static_cast<std::size_t>(until)] - log_kept_[static_cast<std::size_t>(last + replayed)]));
+  for (Index k = 0; k < width; ++k) {
+    m[k] *= shrink1;
+    v[k] *= shrink2;
+    values[k] *= kept;
+  }
+}
+
+template <class Scalar>
+void Optimizer<Scalar>::catch_up(nn::Parameters<Scalar>& parameters, Index table, std::span<const Row> rows, const Threads& threads) {
+  if (!replays()) return;
+  auto& values = parameters.tables[static_cast<std::size_t>(table)].values;
+  State& state = tables_[static_cast<std::size_t>(table)];
+  threads.for_blocks(std::ssize(rows), 64, [&](Index begin, Index end, Index) {
+    for (Index k = begin; k < end; ++k) {
+      const Row row = rows[static_cast<std::size_t>(k)];
+      replay_row(values.row(row).data(), state, row, step_);
+    }
+  });
+}
+
+template <class Scalar>
+void Optimizer<Scalar>::update_row(Scalar* values, const Scalar* gradient, Index width, State& state, Index row) const {
+  const auto rate = static_cast<Scalar>(learning_rate_), epsilon = static_cast<Scalar>(spec_.epsilon);
+  switch (spec_.kind) {
+    case OptimizerKind::kSgd:
+      for (Index k = 0; k < width; ++k) values[k] -= rate * gradient[k];
+      return;
+    case OptimizerKind::kAdagrad:
+    case OptimizerKind::kRowwiseAdagrad: {
+      Scalar* sums = state.second.row(row).data();
+      if (state.second.cols() == width) {
+        for (Index k = 0; k < width; ++k) {
+          sums[k] += gradient[k] * gradient[k];
+          values[k] -= rate * gradient[k] / (std::sqrt(sums[k]) + epsilon);
+        }
+        return;
+      }
+      sums[0] += Eigen::Map<const RowVector<Scalar>>(gradient, width).squaredNorm() / static_cast<Scalar>(width);
+      const Scalar step = rate / (std::sqrt(sums[0]) + epsilon);
+      for (Index k = 0; k < width; ++k) values[k] -= step * gradient[k];
+      return;
+    }
+    case OptimizerKind::kAdam:
+    case OptimizerKind::kLazyAdam: {
+      Scalar* m = state.first.row(row).data();
+      Scalar* v = state.second.row(row).data();
+      const auto beta1 = static_cast<Scalar>(spec_.beta1), beta2 = static_cast<Scalar>(spec_.beta2);
+      const Missed now = missed_.back();
+      for (Index k = 0; k < width; ++k) {
+        m[k] = beta1 * m[k] + (1 - beta1) * gradient[k];
+        v[k] = beta2 * v[k] + (1 - beta2) * gradient[k] * gradient[k];
+        values[k] -= now.decay * values[k] + now.move * m[k] / (std::sqrt(v[k]) * now.scale + epsilon);
+      }
+      return;
+    }
+  }
+}
+
+template <class Scalar>
+void Optimizer<Scalar>::update_rows(nn::Parameters<Scalar>& parameters, Index table, const nn::RowGradients<Scalar>& gradients,
+                                    const Threads& threads) {
+  auto& values = parameters.tables[static_cast<std::size_t>(table)].values;
+  State& state = tables_[static_cast<std::size_t>(table)];
+  const auto rows = gradients.rows();
+  threads.for_blocks(std::ssize(rows), 64, [&](Index begin, Index end, Index) {
+    thread_local std::vector<Scalar> gradient;
+    gradient.resize(static_cast<std::size_t>(values.cols()));
+    for (Index k = begin; k < end; ++k) {
+      const Row row = rows[static_cast<std::size_t>(k)];
+      gradients.sum(k, gradient.data());
+      update_row(values.row(row).data(), gradient.data(), values.cols(), state, row);
+      if (replays()) state.last[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(step_);
+    }
+  });
+}
+
+template <class Scalar>
+void Optimizer<Scalar>::update_arena(nn::Parameters<Scalar>& parameters, std::span<const Scalar> gradient) {
+  check_size("Optimizer", "size of gradient", std::ssize(gradient), "size of the arena", std::ssize(parameters.arena));
+  if (!gradient.empty()) update_row(parameters.arena.data(), gradient.data(), std::ssize(gradient), arena_, 0);
+}
+
+template <class Scalar>
+void Optimizer<Scalar>::finish(nn::Parameters<Scalar>& parameters, const Threads& threads) {
+  if (!replays()) return;
+  for (std::size_t table = 0; table < tables_.size(); ++table) {
+    auto& values = parameters.tables[table].values;
+    threads.for_blocks(values.rows(), 256, [&](Index begin, Index end, Index) {
+      for (Index row = begin; row < end; ++row) replay_row(values.row(row).data(), tables_[table], row, step_);
+    });
+  }
+}
+
+template class Optimizer<float>;
+template class Optimizer<double>;
+
+}  // namespace twotower::train
