@@ -1,0 +1,51 @@
+#pragma once
+// The vectors of a catalogue, arranged for the micro-kernel.
+#include <memory>
+#include <new>
+#include <string_view>
+
+#include "twotower/base/parallel.hpp"
+#include "twotower/base/types.hpp"
+#include "twotower/retrieval/lanes.hpp"
+
+namespace twotower::retrieval {
+
+/// Floats that start at a cache line, so that no register of them crosses one.
+struct FreeAligned {
+  void operator()(float* values) const { ::operator delete[](values, std::align_val_t{64}); }
+};
+using AlignedFloats = std::unique_ptr<float[], FreeAligned>;
+
+/// `count` floats without values.
+AlignedFloats aligned_floats(Index count);
+
+/// Item vectors in panels of kPanelWidth items: panel p holds value k of its items side by side, items beyond the last are zero.
+///
+/// Shapes      items (n, width), copied; panel (width, kPanelWidth)
+/// Requires    n >= 0 and below 2^31, width >= 1, finite values
+/// Throws      invalid_argument naming the row and column of a value that is not finite
+class PackedItems {
+ public:
+  PackedItems(ConstRows<float> items, const Threads& threads);
+
+  Index rows() const { return rows_; }
+  Index width() const { return width_; }
+  Index panels() const { return (rows_ + kPanelWidth - 1) / kPanelWidth; }
+  const float* panel(Index p) const { return values_.get() + p * width_ * kPanelWidth; }
+
+  /// Largest magnitude of a value.
+  float largest() const { return largest_; }
+
+  /// What the panels take, padding counted.
+  Index memory_bytes() const { return panels() * width_ * kPanelWidth * static_cast<Index>(sizeof(float)); }
+
+ private:
+  Index rows_, width_;
+  float largest_;
+  AlignedFloats values_;
+};
+
+/// Largest magnitude of a value, 0 without any. Throws "top_k: queries[3, 5] is nan, but must be a finite number".
+float check_vectors(std::string_view function, std::string_view name, ConstRows<float> vectors, const Threads& threads);
+
+}  // namespace twotower::retrieval

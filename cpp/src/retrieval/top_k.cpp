@@ -1,0 +1,229 @@
+#include "twotower/retrieval/top_k.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <memory>
+#include <sstream>
+#include <vector>
+
+#include "twotower/base/check.hpp"
+#include "twotower/retrieval/keeper.hpp"
+#include "twotower/retrieval/score_panel.hpp"
+
+namespace twotower::retrieval {
+namespace {
+
+constexpr Index kBlockQueries = 256;           // queries that share one pass over the panels: their pack stays in L2
+constexpr Index kBlockBytes = Index{4} << 20;  // what the buffers of a block's keepers may take
+constexpr Index kTasks = 16;                   // with fewer blocks of queries than this the panels are split too
+constexpr Index kRangeItems = 3072;            // items that a range of panels has at least
+
+Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+
+/// How a call is cut into tasks: blocks of queries times ranges of panels. Follows from the sizes of the problem alone.
+struct Plan {
+  Plan(const PackedItems& items, Index queries, Index k) : kept(std::min(k, items.rows())) {
+    const Index bytes = Keeper::capacity(kept, items.rows()) * static_cast<Index>(sizeof(Key));
+    const Index most = std::clamp<Index>(kBlockBytes / bytes, kQueryTile, kBlockQueries);
+    // Blocks of equal size, each a whole number of tiles.
+    block_queries = ceil_div(ceil_div(queries, ceil_div(queries, most)), kQueryTile) * kQueryTile;
+    blocks = ceil_div(queries, block_queries);
+    // Each range keeps a list of its own, so it must be much longer than the list.
+    const Index most_ranges = std::max<Index>(1, items.rows() / std::max(kRangeItems, 16 * kept));
+    range_panels = ceil_div(items.panels(), std::min(ceil_div(kTasks, blocks), most_ranges));
+    ranges = ceil_div(items.panels(), range_panels);
+  }
+
+  Index kept;  // results a query at most
+  Index block_queries, blocks;
+  Index range_panels, ranges;
+};
+
+/// Bit i of mask p: item i of panel p exists and is allowed.
+std::vector<std::uint64_t> panel_masks(const PackedItems& items, const std::optional<std::span<const std::uint8_t>>& allowed) {
+  std::vector<std::uint64_t> masks(static_cast<std::size_t>(items.panels()));
+  for (Index p = 0; p < items.panels(); ++p) {
+    const Index first = p * kPanelWidth, count = std::min<Index>(kPanelWidth, items.rows() - first);
+    std::uint64_t mask = ~std::uint64_t{0} >> (64 - count);
+    if (allowed)
+      for (Index lane = 0; lane < count; ++lane)
+        if ((*allowed)[static_cast<std::size_t>(first + lane)] == 0) mask &= ~(std::uint64_t{1} << lane);
+    masks[static_cast<std::size_t>(p)] = mask;
+  }
+  return masks;
+}
+
+/// One block of queries against one range of panels.
+class Scan {
+ public:
+  Scan(const PackedItems& items, ConstRows<float> queries, Index begin, Index end, Index kept, Index offers)
+      : items_(items), queries_(end - begin), tiles_(ceil_div(queries_, kQueryTile)) {
+    const Index capacity = Keeper::capacity(kept, offers);
+    keys_ = std::make_unique_for_overwrite<Key[]>(static_cast<std::size_t>(capacity * queries_));
+    kept_.resize(static_cast<std::size_t>(queries_));
+    for (Index q = 0; q < queries_; ++q)
+      kept_[static_cast<std::size_t>(q)].keeper = Keeper({keys_.get() + q * capacity, static_cast<std::size_t>(capacity)}, kept);
+    pack(queries, begin);
+  }
+
+  /// Items that query q must not get; rows from `first` on matter.
+  void leave_out(Index q, std::span<const Row> seen, Row first) {
+    Kept& kept = kept_[static_cast<std::size_t>(q)];
+    kept.seen_end = seen.data() + seen.size();
+    kept.seen = std::lower_bound(seen.data(), kept.seen_end, first);
+  }
+
+  void run(Index first_panel, Index last_panel, std::span<const std::uint64_t> masks) {
+    for (Index p = first_panel; p < last_panel; ++p) {
+      const std::uint64_t mask = masks[static_cast<std::size_t>(p)];
+      if (mask == 0) continue;
+      for (Index tile = 0; tile < tiles_; ++tile) {
+        const Index first = tile * kQueryTile, count = std::min<Index>(kQueryTile, queries_ - first);
+        score_panel(items_.panel(p), packed_.get() + first * items_.width(), items_.width(), count, scores_);
+        for (unsigned hits = hits_of(first, count); hits != 0; hits &= hits - 1) {
+          const int q = std::countr_zero(hits);
+          collect(kept_[static_cast<std::size_t>(first + q)], scores_ + q * kPanelWidth, static_cast<Row>(p * kPanelWidth), mask);
+        }
+      }
+    }
+  }
+
+  std::span<const Key> best(Index q) { return kept_[static_cast<std::size_t>(q)].keeper.best(); }
+
+ private:
+  struct Kept {
+    Keeper keeper;
+    const Row* seen = nullptr;  // the first seen row not yet passed
+    const Row* seen_end = nullptr;
+  };
+
+  // Tile t is k-major: value k of its queries side by side, as the micro-kernel reads them. Missing queries of the last tile are
+  // never read.
+  void pack(ConstRows<float> queries, Index begin) {
+    const Index width = items_.width();
+    packed_ = aligned_floats(tiles_ * kQueryTile * width);
+    for (Index q = 0; q < queries_; ++q) {
+      const float* query = queries.row(begin + q).data();
+      float* out = packed_.get() + q / kQueryTile * kQueryTile * width + q % kQueryTile;
+      for (Index k = 0; k < width; ++k) out[k * kQueryTile] = query[k];
+    }
+  }
+
+  // Bit q: some score of query first + q is above its bound.
+  unsigned hits_of(Index first, Index count) const {
+    unsigned hits = 0;
+    for (Index q = 0; q < count; ++q) {
+      const float* scores = scores_ + q * kPanelWidth;
+      Lanes best = load(scores);
+      for (int v = 1; v < kPanelVectors; ++v) best = larger(best, load(scores + v * kLanes));
+      const Lanes bound = broadcast(kept_[static_cast<std::size_t>(first + q)].keeper.bound());
+      hits |= static_cast<unsigned>(lanes_above(best, bound) != 0) << q;
+    }
+    return hits;
+  }
+
+  static void collect(Kept& kept, const float* scores, Row first_row, std::uint64_t mask) {
+    const Lanes bound = broadcast(kept.keeper.bound());
+    std::uint64_t above = 0;
+    for (int v = 0; v < kPanelVectors; ++v) above |= lanes_above(load(scores + v * kLanes), bound) << (v * kLanes);
+    for (above &= mask; above != 0; above &= above - 1) {
+      const int lane = std::countr_zero(above);
+      const Row row = first_row + lane;
+      while (kept.seen != kept.seen_end && *kept.seen < row) ++kept.seen;
+      if (kept.seen != kept.seen_end && *kept.seen == row) continue;
+      kept.keeper.offer(key_of(scores[lane], row));
+    }
+  }
+
+  const PackedItems& items_;
+  Index queries_, tiles_;
+  AlignedFloats packed_;
+  std::unique_ptr<Key[]> keys_;
+  std::vector<Kept> kept_;
+  alignas(64) float scores_[kQueryTile * kPanelWidth];
+};
+
+void write_list(std::span<const Key> keys, Index query, Rows<Row>& rows, Rows<float>& scores) {
+  const auto found = static_cast<Index>(keys.size());
+  for (Index rank = 0; rank < found; ++rank) {
+    rows(query, rank) = row_of(keys[static_cast<std::size_t>(rank)]);
+    scores(query, rank) = score_of(keys[static_cast<std::size_t>(rank)]);
+  }
+  rows.row(query).tail(rows.cols() - found).setConstant(-1);
+  scores.row(query).tail(scores.cols() - found).setConstant(-std::numeric_limits<float>::infinity());
+}
+
+// With finite vectors a score can only be infinite or NaN if a partial sum overflows; rounding adds far less than the factor of
+// two.
+void check_overflow(const PackedItems& items, float largest_query) {
+  const double most = static_cast<double>(items.width()) * items.largest() * largest_query;
+  const double limit = std::numeric_limits<float>::max() / 2;
+  if (most <= limit) [[likely]]
+    return;
+  std::ostringstream message;
+  message << "the largest possible score is " << most << ", but must be at most " << limit << "; scale queries or items down";
+  fail("top_k", message.str());
+}
+
+void check(const PackedItems& items, ConstRows<float> queries, Index k, const Filters& filters, const Threads& threads,
+           const Rows<Row>& rows, const Rows<float>& scores) {
+  check_at_least("top_k", "k", k, 1);
+  check_size("top_k", "the width of queries", queries.cols(), "the width of the items", items.width());
+  check_size("top_k", "the number of result rows", rows.rows(), "the number of queries", queries.rows());
+  check_size("top_k", "the number of result scores", scores.rows(), "the number of queries", queries.rows());
+  check_size("top_k", "the width of the result rows", rows.cols(), "k", k);
+  check_size("top_k", "the width of the result scores", scores.cols(), "k", k);
+  if (filters.allowed)
+    check_size("top_k", "the size of allowed", static_cast<Index>(filters.allowed->size()), "the number of items", items.rows());
+  if (filters.seen) check_seen("top_k", *filters.seen, queries.rows(), items.rows(), threads);
+  check_overflow(items, check_vectors("top_k", "queries", queries, threads));
+}
+
+}  // namespace
+
+void top_k(const PackedItems& items, ConstRows<float> queries, Index k, const Filters& filters, const Threads& threads,
+           Rows<Row> rows, Rows<float> scores) {
+  check(items, queries, k, filters, threads, rows, scores);
+  if (queries.rows() == 0 || items.rows() == 0) {
+    for (Index query = 0; query < queries.rows(); ++query) write_list({}, query, rows, scores);
+    return;
+  }
+  const Plan plan(items, queries.rows(), k);
+  const std::vector<std::uint64_t> masks = panel_masks(items, filters.allowed);
+  // With several ranges: the best of each, range after range for every query; the rest 0.
+  const bool split = plan.ranges > 1;
+  std::vector<Key> parts(split ? static_cast<std::size_t>(queries.rows() * plan.ranges * plan.kept) : 0, 0);
+
+  threads.for_blocks(plan.blocks * plan.ranges, 1, [&](Index task, Index, Index) {
+    const Index begin = task / plan.ranges * plan.block_queries, end = std::min(queries.rows(), begin + plan.block_queries);
+    const Index range = task % plan.ranges, first_panel = range * plan.range_panels;
+    const Index last_panel = std::min(items.panels(), first_panel + plan.range_panels);
+    const Index range_items = std::min(items.rows(), last_panel * kPanelWidth) - first_panel * kPanelWidth;
+    Scan scan(items, queries, begin, end, std::min(plan.kept, range_items), range_items);
+    if (filters.seen)
+      for (Index q = begin; q < end; ++q)
+        scan.leave_out(q - begin, filters.seen->of(q), static_cast<Row>(first_panel * kPanelWidth));
+    scan.run(first_panel, last_panel, masks);
+    for (Index q = begin; q < end; ++q) {
+      const std::span<const Key> best = scan.best(q - begin);
+      if (split)
+        std::copy(best.begin(), best.end(), parts.begin() + (q * plan.ranges + range) * plan.kept);
+      else
+        write_list(best, q, rows, scores);
+    }
+  });
+  if (!split) return;
+
+  threads.for_blocks(queries.rows(), kQueryTile, [&](Index begin, Index end, Index) {
+    const Index size = plan.ranges * plan.kept;
+    for (Index q = begin; q < end; ++q) {
+      Key* keys = parts.data() + q * size;
+      std::partial_sort(keys, keys + plan.kept, keys + size, std::greater<>());
+      const Key* last = std::find(keys, keys + plan.kept, Key{0});
+      write_list({keys, static_cast<std::size_t>(last - keys)}, q, rows, scores);
+    }
+  });
+}
+
+}  // namespace twotower::retrieval
