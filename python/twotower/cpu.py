@@ -1,0 +1,34 @@
+"""What this machine is, and which of the compiled cores runs on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["cpu_info"]
+
+
+def cpu_info() -> dict[str, Any]:
+    """Tell which CPU this is and how the core uses it.
+
+    Returns
+    -------
+    dict
+        `name` (as the CPU says it), `level` (highest x86-64 level that CPU and operating system support, 1 to 4), `isa` (level
+        of the core that was loaded, such as "v3"; the environment variable TWOTOWER_ISA forces one), `vnni` (whether the
+        CPU has AVX512_VNNI), `threads` (CPUs that this process may use: what `n_jobs=-1` means).
+
+    Examples
+    --------
+    >>> import twotower as tt
+    >>> sorted(tt.cpu_info())
+    ['isa', 'level', 'name', 'threads', 'vnni']
+    """
+    from twotower._core import _cpu, core
+
+    return {
+        "name": _cpu.name(),
+        "level": _cpu.level(),
+        "isa": core.isa,
+        "vnni": _cpu.has_vnni(),
+        "threads": core.available_threads(),
+    }
