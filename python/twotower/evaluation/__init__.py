@@ -1,0 +1,1 @@
+"""Splits of interactions, and metrics over them."""

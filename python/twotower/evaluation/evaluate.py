@@ -1,0 +1,324 @@
+"""Ranking metrics of one or several models on the same test users, over the whole catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twotower import frames
+from twotower._core import core
+from twotower.errors import DataError, UnknownIdError, first_five
+from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, Metric, MetricFunction, parse
+from twotower.features import Vocabulary
+from twotower.ids import IdColumn
+
+if TYPE_CHECKING:
+    from twotower.models._recommend import Recommender
+
+_USERS_A_PASS = 8192
+
+
+def evaluate(
+    models: Recommender | Sequence[Recommender] | Mapping[str, Recommender],
+    test: Any,
+    metrics: str | MetricFunction | Iterable[str | MetricFunction] = ("recall@10", "ndcg@10"),
+    *,
+    filter_seen: bool = True,
+    on_unknown: str = "skip",
+    n_jobs: int = -1,
+) -> Any:
+    """Measure the lists of fitted models against interactions they have not seen.
+
+    Parameters
+    ----------
+    models : model, list of models, or dict of name to model
+        Fitted, with the same user and item columns. All are measured on the same users, so that rows compare.
+    test : DataFrame
+        One row an interaction, with the models' user and item columns. A pair counts once. Where the models were given
+        a `min_rating` and `test` has their `rating_col`, rows below it are not relevant; otherwise every row is.
+    metrics : names or functions
+        Names are `metric@k` (see Notes). A function `f(ranked, relevant)` is given `ranked`, int32 (users, K), rows of
+        the model's `item_ids_`, best first, padded with -1, where K is the largest cut-off among the names (10 without
+        one), and `relevant`, a list of sorted int32 arrays, one a user, without the items that the model does not know;
+        it returns one number a user, of which the mean is reported under the function's name.
+    filter_seen : bool
+        Leave out of the lists what the user has in the interactions of `fit`.
+    on_unknown : {"skip", "popular", "raise"}
+        Test users that at least one of the models does not know: left out for all the models, measured with the
+        popularity list of the model that does not know them, or an error.
+    n_jobs : int
+        Threads; -1 is every CPU this process may use. The numbers do not depend on it.
+
+    Returns
+    -------
+    DataFrame of the kind of `test`
+        One row a model, in order: `model` (the key, or the class, with a number where a class comes again), one float64
+        column a metric, and the int64 counts
+
+        - `users`: test users that are measured, the ones averaged over;
+        - `users_without_test_items`: users that every model knows and that have no relevant row in `test`; they are
+          left out of the averages, not counted as zero;
+        - `unknown_users`: test users with relevant rows that at least one of the models does not know; with "skip",
+          `users` and `unknown_users` together are all users with relevant rows.
+
+    Raises
+    ------
+    NotFittedError, SchemaError
+        A model is not fitted; `test` lacks a column.
+    UnknownIdError
+        A test user is unknown and `on_unknown` is "raise".
+    DataError
+        `test` is empty, or has no user that can be measured.
+    ValueError, TypeError
+        A metric's name is unknown, models do not go together, an option is out of range.
+
+    Notes
+    -----
+    For one user let R be the relevant items, n their number, and h(i) 1 where the item at rank i (from 1) is relevant.
+    Items of `test` that a model does not know stay in R: they cannot be hit, and n counts them. So do pairs that were
+    also in the interactions of `fit`, although `filter_seen` keeps them out of the lists: a figure never rises by
+    taking something out of the truth. (Drop repeated pairs from `test` where only discovery counts.)
+
+    ================ =======================================================================================
+    recall@k         hits among the first k / n
+    capped_recall@k  hits / min(k, n), the recall of the Mult-VAE papers
+    precision@k      hits / k, also where fewer than k items are left
+    ndcg@k           sum of h(i) / log2(i + 1) over i <= k, divided by its best value for min(k, n) relevant items
+    hit_rate@k       1 where there is a hit
+    mrr@k            1 / rank of the first hit, 0 where there is none
+    map@k            mean over min(k, n) of the precision at the rank of each hit
+    micro_recall@k   sum of hits of all users / sum of n: the share of test pairs found, as in the TFRS tutorials
+    coverage@k       share of the model's items that are in somebody's first k
+    novelty@k        mean over all list places of -log2(share of the item among the positives of `fit`); an item without
+                     any counts as having one
+    ================ =======================================================================================
+
+    The first seven are averaged over users with equal weight. Every item the model knows is ranked (nothing is
+    sampled); equal scores are ranked by the smaller row of `item_ids_`. Cost: that of `recommend` for the test users;
+    memory for 8192 users at a time, one float64 a user and metric, and for coverage and novelty the lists of all users
+    (int32).
+
+    Examples
+    --------
+    >>> import pandas as pd, twotower as tt
+    >>> train = pd.DataFrame({"user_id": [1, 1, 2, 3], "item_id": ["a", "b", "a", "c"]})
+    >>> test = pd.DataFrame({"user_id": [2, 3, 9], "item_id": ["b", "b", "a"]})
+    >>> table = tt.evaluate(tt.Popularity(n_jobs=1).fit(train), test, "recall@1")
+    >>> table.to_dict("records")  # doctest: +NORMALIZE_WHITESPACE
+    [{'model': 'Popularity', 'recall@1': 0.5, 'users': 2, 'users_without_test_items': 1, 'unknown_users': 1}]
+    """
+    named = _named(models)
+    columns = parse(metrics)
+    if on_unknown not in ("skip", "popular", "raise"):
+        raise ValueError(f"evaluate: on_unknown is {on_unknown!r}, but must be one of 'skip', 'popular', 'raise'")
+    truth = _Truth.read(test, named)
+    user_rows = {name: model._users.encode(truth.users) for name, model in named.items()}
+    # The row where every model knows the user, -1 elsewhere.
+    known = np.minimum.reduce(list(user_rows.values()))
+    unknown = int(np.count_nonzero(known < 0))
+    if unknown and on_unknown == "raise":
+        text = next(iter(named.values()))._users.unknown_text(truth.users, known, "evaluate: users of test")
+        raise UnknownIdError(f"{text}; leave them out, or pass on_unknown='skip' or 'popular'")
+    users = np.arange(len(known)) if on_unknown == "popular" else np.flatnonzero(known >= 0)
+    if not users.size:
+        first = truth.users.take(np.arange(min(5, len(known)))).tolist()
+        raise DataError(
+            f"evaluate: none of the {len(known)} test users was there in fit (first: {first_five(first)}); "
+            "test on users of the training part, or pass on_unknown='popular'"
+        )
+    counts = {
+        "users": len(users),
+        "users_without_test_items": _known_to_all(named) - (len(known) - unknown),
+        "unknown_users": unknown,
+    }
+    values = []
+    for name, model in named.items():
+        relevant = truth.relevant(users, model._items.encode(truth.items))
+        values.append(
+            _measure(model, user_rows[name][users], relevant, columns, filter_seen=filter_seen, num_threads=n_jobs)
+        )
+    result: dict[str, Any] = {"model": frames.ids(list(named), "evaluate: models")}
+    for metric, column in zip(columns, zip(*values, strict=True), strict=True):
+        result[metric.label] = np.array(column, dtype=np.float64)
+    result.update({name: np.full(len(named), count, dtype=np.int64) for name, count in counts.items()})
+    return frames.build(test, result)
+
+
+def _known_to_all(named: Mapping[str, Recommender]) -> int:
+    """How many users every model knows."""
+    first, *others = named.values()
+    users = first._users.ids
+    known = np.ones(len(users), dtype=np.bool_)
+    for other in others:
+        known &= other._users.encode(users) >= 0
+    return int(np.count_nonzero(known))
+
+
+def _named(models: Any) -> dict[str, Recommender]:
+    if isinstance(models, Mapping):
+        named = {str(name): model for name, model in models.items()}
+    else:
+        listed = list(models) if isinstance(models, (list, tuple)) else [models]
+        named = {}
+        for model in listed:
+            name = type(model).__name__
+            again = sum(type(other) is type(model) for other in named.values())
+            named[f"{name} {again + 1}" if again else name] = model
+    if not named:
+        raise ValueError("evaluate: models is empty, but must have at least one fitted model")
+    for name, model in named.items():
+        if not hasattr(model, "_ranked"):
+            raise TypeError(
+                f"evaluate: {name!r} is a {type(model).__name__}, but must be a recommender of this package"
+            )
+        model._check_fitted("evaluate")
+    return named
+
+
+def _agreed(named: Mapping[str, Recommender], option: str, cure: str) -> Any:
+    """Get an option that must be the same in all models."""
+    values = {name: getattr(model, option, None) for name, model in named.items()}
+    first, *others = values
+    for other in others:
+        if values[other] != values[first]:
+            raise ValueError(
+                f"evaluate: {option} is {values[first]!r} in {first} and {values[other]!r} in {other}, "
+                f"but must be the same in all models{cure}"
+            )
+    return values[first]
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """The relevant pairs of a test table, each once, in codes of its own users and items.
+
+    The items of user u are `item_codes[offsets[u]:offsets[u + 1]]`; every user has at least one.
+    """
+
+    users: IdColumn
+    items: IdColumn
+    offsets: np.ndarray
+    item_codes: np.ndarray
+
+    @classmethod
+    def read(cls, test: Any, named: Mapping[str, Recommender]) -> _Truth:
+        columns = [
+            _agreed(named, option, "; fit them on tables with the same columns") for option in ("user_col", "item_col")
+        ]
+        rating_col, min_rating = (
+            _agreed(named, option, ", since it tells which test rows are relevant; fit them with the same")
+            for option in ("rating_col", "min_rating")
+        )
+        table = frames.table(test, "evaluate: test")
+        relevant = np.ones(len(table), dtype=np.bool_)
+        if min_rating is not None and rating_col in table.columns:
+            ratings = frames.numbers(
+                frames.column(table, rating_col, "evaluate: test"), f"evaluate: column {rating_col!r} of test"
+            )
+            relevant = ratings >= min_rating
+        if not relevant.any():
+            raise DataError("evaluate: test has no relevant rows; give a table of interactions that fit has not seen")
+        codes, ids = [], []
+        for column in columns:
+            what = f"evaluate: column {column!r} of test"
+            values = frames.ids(frames.column(table, column, "evaluate: test"), what)
+            vocabulary = Vocabulary.fit(values, what)
+            present, rows = np.unique(vocabulary.encode(values)[relevant], return_inverse=True)
+            codes.append(rows.astype(np.int64))
+            ids.append(vocabulary.decode(present))
+        users, items = ids
+        pairs = np.unique(codes[0] * len(items) + codes[1])
+        counts = np.bincount(pairs // len(items), minlength=len(users))
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        return cls(users, items, offsets, pairs % len(items))
+
+    def relevant(self, users: np.ndarray, item_rows: np.ndarray) -> _Relevant:
+        """Word the truth of some users in a model's rows; `item_rows` has those of `items`, -1 where unknown."""
+        counts = np.diff(self.offsets)
+        owner = np.full(len(counts), -1)
+        owner[users] = np.arange(len(users))
+        owners = np.repeat(owner, counts)
+        listed = item_rows[self.item_codes]
+        kept = (owners >= 0) & (listed >= 0)
+        owners, listed = owners[kept], listed[kept]
+        order = np.lexsort((listed, owners))
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(users)))]).astype(np.int64)
+        return _Relevant(offsets, listed[order].astype(np.int32), counts[users].astype(np.int64))
+
+
+@dataclass(frozen=True)
+class _Relevant:
+    """What `core.ranking_metrics` reads: sorted item rows a user, and the number of relevant items in all."""
+
+    offsets: np.ndarray
+    items: np.ndarray
+    counts: np.ndarray
+
+    def part(self, start: int, end: int) -> _Relevant:
+        offsets = self.offsets[start : end + 1]
+        return _Relevant(offsets - offsets[0], self.items[offsets[0] : offsets[-1]], self.counts[start:end])
+
+
+def _measure(
+    model: Recommender,
+    user_rows: np.ndarray,
+    relevant: _Relevant,
+    metrics: Sequence[Metric],
+    *,
+    filter_seen: bool,
+    num_threads: int,
+) -> list[float]:
+    """Compute each metric; the lists of a pass are gone before those of the next are made."""
+    depth = max(metric.cutoff for metric in metrics)
+    per_user = [metric for metric in metrics if metric.name in PER_USER and metric.function is None]
+    of_catalogue = [metric for metric in metrics if metric.name in OF_CATALOGUE and metric.function is None]
+    functions = [metric for metric in metrics if metric.function is not None]
+    values = {metric.label: np.empty(len(user_rows)) for metric in (*per_user, *functions)}
+    shown = np.empty((len(user_rows), max((metric.cutoff for metric in of_catalogue), default=0)), dtype=np.int32)
+    for start in range(0, len(user_rows), _USERS_A_PASS):
+        end = min(start + _USERS_A_PASS, len(user_rows))
+        ranked, _ = model._ranked(
+            user_rows[start:end],
+            min(depth, model._items.size),
+            filter_seen=filter_seen,
+            allowed=None,
+            num_threads=num_threads,
+        )
+        ranked = np.pad(ranked, ((0, 0), (0, depth - ranked.shape[1])), constant_values=-1)
+        truth = relevant.part(start, end)
+        if per_user:
+            names, cutoffs = [PER_USER[metric.name] for metric in per_user], [metric.cutoff for metric in per_user]
+            found = core.ranking_metrics(
+                ranked, truth.offsets, truth.items, truth.counts, names, cutoffs, num_threads=num_threads
+            )
+            for metric, row in zip(per_user, found, strict=True):
+                values[metric.label][start:end] = row
+        for metric in functions:
+            values[metric.label][start:end] = _call(metric, ranked, truth)
+        shown[start:end] = ranked[:, : shown.shape[1]]
+    means = {
+        metric.label: values[metric.label].sum() / relevant.counts.sum()
+        if metric.name == "micro_recall"
+        else values[metric.label].mean()
+        for metric in (*per_user, *functions)
+    }
+    if of_catalogue:
+        names, cutoffs = [metric.name for metric in of_catalogue], [metric.cutoff for metric in of_catalogue]
+        whole = core.catalogue_metrics(shown, model._item_counts, names, cutoffs)
+        means.update(zip((metric.label for metric in of_catalogue), whole, strict=True))
+    return [float(means[metric.label]) for metric in metrics]
+
+
+def _call(metric: Metric, ranked: np.ndarray, truth: _Relevant) -> np.ndarray:
+    assert metric.function is not None
+    relevant = np.split(truth.items, truth.offsets[1:-1])
+    values = np.asarray(metric.function(ranked[:, : metric.cutoff], relevant), dtype=np.float64)
+    if values.shape != (len(ranked),):
+        raise ValueError(
+            f"evaluate: the function {metric.label!r} gave values of shape {values.shape}, "
+            f"but must give one number a user, shape {(len(ranked),)}"
+        )
+    return values

@@ -1,0 +1,289 @@
+"""The retrieval bindings against NumPy: lists, filters, bytes, and the wording of every refusal."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twotower._core import core
+
+
+def vectors(rows: int, width: int, seed: int) -> np.ndarray:
+    """Whole numbers of -3 to 3: float32 sums of them are exact, so NumPy's order of summation does not matter; many are equal."""
+    return np.random.default_rng(seed).integers(-3, 4, (rows, width)).astype(np.float32)
+
+
+def numpy_top_k(items, queries, k, seen=None, allowed=None):
+    scores = queries @ items.T
+    rows = np.full((len(queries), k), -1, np.int32)
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    for q, of_query in enumerate(scores):
+        left = np.ones(len(items), bool) if allowed is None else np.array(allowed, bool)
+        if seen is not None:
+            left[seen[q]] = False
+        order = np.argsort(-of_query, kind="stable")
+        order = order[left[order]][:k]
+        rows[q, : len(order)] = order
+        best[q, : len(order)] = of_query[order]
+    return rows, best
+
+
+def ragged(lists):
+    offsets = np.cumsum([0, *map(len, lists)]).astype(np.int64)
+    return offsets, np.array([row for rows in lists for row in rows], np.int32)
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    items = vectors(500, 8, 0)
+    return items, core.PackedItems(items)
+
+
+@pytest.mark.parametrize("n", [1, 2, 47, 48, 49, 97, 1000])
+@pytest.mark.parametrize("width", [1, 3, 16, 64, 65])
+def test_top_k_agrees_with_numpy(n, width):
+    items, queries = vectors(n, width, 1), vectors(100, width, 2)
+    packed = core.PackedItems(items, num_threads=1)
+    assert (packed.rows, packed.width) == (n, width)
+    assert packed.memory_bytes >= items.nbytes
+    for count in (0, 1, 7, 8, 9, 100):
+        for k in (1, 2, 10, n, n + 5):
+            rows, scores = packed.top_k(queries[:count], k)
+            assert (rows.dtype, scores.dtype, rows.shape, scores.shape) == (
+                np.int32,
+                np.float32,
+                (count, k),
+                (count, k),
+            )
+            expected = numpy_top_k(items, queries[:count], k)
+            np.testing.assert_array_equal(rows, expected[0])
+            np.testing.assert_array_equal(scores, expected[1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    n=st.integers(1, 120),
+    width=st.integers(1, 9),
+    count=st.integers(1, 12),
+    k=st.integers(1, 130),
+)
+def test_top_k_is_exact_under_any_filter(data, n, width, count, k):
+    items, queries = vectors(n, width, 3), vectors(count, width, 4)
+    rows = st.integers(0, n - 1)
+    lists = [
+        sorted(data.draw(st.sets(rows))) for _ in range(data.draw(st.integers(1, 4)))
+    ]
+    of_query = data.draw(
+        st.lists(st.integers(-1, len(lists) - 1), min_size=count, max_size=count)
+    )
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    offsets, seen_items = ragged(lists)
+    got = core.PackedItems(items).top_k(
+        queries,
+        k,
+        seen_of_query=np.array(of_query, np.int32),
+        seen_offsets=offsets,
+        seen_items=seen_items,
+        allowed=allowed,
+    )
+    expected = numpy_top_k(
+        items, queries, k, [lists[i] if i >= 0 else [] for i in of_query], allowed
+    )
+    np.testing.assert_array_equal(got[0], expected[0])
+    np.testing.assert_array_equal(got[1], expected[1])
+
+
+def test_allowed_may_be_bool_or_uint8(catalogue):
+    items, packed = catalogue
+    allowed = np.zeros(500, bool)
+    allowed[[3, 499]] = True
+    expected = numpy_top_k(items, items[:5], 4, allowed=allowed)
+    for mask in (allowed, allowed.astype(np.uint8), 7 * allowed.astype(np.uint8)):
+        rows, scores = packed.top_k(items[:5], 4, allowed=mask)
+        np.testing.assert_array_equal(rows, expected[0])
+        np.testing.assert_array_equal(scores, expected[1])
+    assert (rows[:, 2:] == -1).all() and np.isneginf(scores[:, 2:]).all()
+
+
+def test_same_bytes_alone_in_a_batch_and_with_any_number_of_threads():
+    random = np.random.default_rng(5)
+    items, queries = (
+        random.standard_normal((20_011, 16), np.float32),
+        random.standard_normal((600, 16), np.float32),
+    )
+    packed = [core.PackedItems(items, num_threads=threads) for threads in (1, 2, 7)]
+    rows, scores = packed[0].top_k(queries, 20, num_threads=1)
+    for threads in (2, 7):
+        again = packed[1].top_k(queries, 20, num_threads=threads)
+        assert (
+            again[0].tobytes() == rows.tobytes()
+            and again[1].tobytes() == scores.tobytes()
+        )
+    for q in (0, 255, 256, 599):
+        alone = packed[2].top_k(queries[q : q + 1], 20, num_threads=2)
+        assert (
+            alone[0].tobytes() == rows[q].tobytes()
+            and alone[1].tobytes() == scores[q].tobytes()
+        )
+    np.testing.assert_allclose(
+        scores, np.sort(queries @ items.T)[:, :-21:-1], rtol=1e-4
+    )
+
+
+def test_score_pairs_gives_the_bits_of_top_k():
+    random = np.random.default_rng(6)
+    items, queries = (
+        random.standard_normal((300, 33), np.float32),
+        random.standard_normal((20, 33), np.float32),
+    )
+    rows, scores = core.PackedItems(items).top_k(queries, 7)
+    query_rows = np.repeat(np.arange(20, dtype=np.int32), 7)
+    for threads in (1, 2, 7, -1):
+        pairs = core.score_pairs(
+            queries, items, query_rows, rows.ravel(), num_threads=threads
+        )
+        assert pairs.dtype == np.float32 and pairs.tobytes() == scores.tobytes()
+    assert core.score_pairs(queries, items, query_rows[:0], query_rows[:0]).shape == (
+        0,
+    )
+
+
+def test_several_python_threads_at_once(catalogue):
+    items, packed = catalogue
+    expected = packed.top_k(items, 10)
+    wrong = []
+
+    def ask():
+        for _ in range(5):
+            rows, scores = packed.top_k(items, 10, num_threads=2)
+            if (
+                rows.tobytes() != expected[0].tobytes()
+                or scores.tobytes() != expected[1].tobytes()
+            ):
+                wrong.append(rows)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert not wrong
+
+
+def test_an_empty_catalogue_gives_empty_lists():
+    rows, scores = core.PackedItems(np.zeros((0, 4), np.float32)).top_k(
+        np.ones((2, 4), np.float32), 3
+    )
+    assert (rows == -1).all() and np.isneginf(scores).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        ({"k": 0}, ValueError, "top_k: k is 0, but must be at least 1"),
+        ({"k": -3}, ValueError, "top_k: k is -3, but must be at least 1"),
+        (
+            {"num_threads": 0},
+            ValueError,
+            "Threads: num_threads is 0, but must be at least 1",
+        ),
+        (
+            {"queries": np.ones((2, 3), np.float32)},
+            ValueError,
+            "top_k: the width of queries is 3, but must equal the width of the items, which is 8",
+        ),
+        (
+            {"queries": np.full((2, 8), np.nan, np.float32)},
+            ValueError,
+            "top_k: queries[0, 0] is nan, but must be a finite number",
+        ),
+        (
+            {"queries": np.ones((2, 8))},
+            TypeError,
+            "top_k: queries is a C-contiguous float64 array of shape (2, 8), but must be a C-contiguous float32 array of 2 dimensions",
+        ),
+        (
+            {"queries": np.ones((2, 16), np.float32)[:, ::2]},
+            TypeError,
+            "top_k: queries is a strided float32 array of shape (2, 8), but must be a C-contiguous float32 array of 2 dimensions",
+        ),
+        (
+            {"queries": [[1.0]]},
+            TypeError,
+            "top_k: queries is a list, but must be a C-contiguous float32 array of 2 dimensions",
+        ),
+        (
+            {"allowed": np.ones(499, bool)},
+            ValueError,
+            "top_k: the size of allowed is 499, but must equal the number of items, which is 500",
+        ),
+        (
+            {"allowed": np.ones(500, np.int64)},
+            TypeError,
+            "top_k: allowed is a C-contiguous int64 array of shape (500,), but must be a C-contiguous uint8 array of 1 dimension",
+        ),
+        (
+            {"seen_items": np.zeros(1, np.int32)},
+            ValueError,
+            "top_k: seen_of_query, seen_offsets and seen_items belong together; give all three or none",
+        ),
+        (
+            {"seen": ([1, 1], [0, 2], [3, 4])},
+            ValueError,
+            "top_k: seen_of_query[0] is 1, but must be below 1, the number of lists; give a negative number where there is no list",
+        ),
+        (
+            {"seen": ([0, 0], [0, 2], [4, 3])},
+            ValueError,
+            "top_k: seen_items[1] is 3, but must not be below seen_items[0], which is 4; sort each list",
+        ),
+        (
+            {"seen": ([0, 0], [0, 2], [4, 500])},
+            IndexError,
+            "top_k: seen_items[1] is 500, but must be in [0, 500)",
+        ),
+    ],
+)
+def test_top_k_names_mistakes(catalogue, changes, error, sentence):
+    arguments = {"queries": np.ones((2, 8), np.float32), "k": 3, **changes}
+    if "seen" in arguments:
+        of_query, offsets, items = arguments.pop("seen")
+        arguments |= {
+            "seen_of_query": np.array(of_query, np.int32),
+            "seen_offsets": np.array(offsets, np.int64),
+        }
+        arguments["seen_items"] = np.array(items, np.int32)
+    with pytest.raises(error) as caught:
+        catalogue[1].top_k(**arguments)
+    assert str(caught.value) == sentence
+
+
+def test_filters_are_keyword_only(catalogue):
+    with pytest.raises(TypeError):
+        catalogue[1].top_k(np.ones((1, 8), np.float32), 1, None)
+
+
+def test_packed_items_and_score_pairs_name_mistakes():
+    items = np.ones((5, 3), np.float32)
+    items[4, 1] = np.inf
+    with pytest.raises(ValueError) as caught:
+        core.PackedItems(items)
+    assert (
+        str(caught.value)
+        == "PackedItems: items[4, 1] is inf, but must be a finite number"
+    )
+    rows = np.array([0, 4], np.int32)
+    with pytest.raises(ValueError) as caught:
+        core.score_pairs(
+            items, items, rows[::-1].copy(), rows[:1] * 0 + np.array([0, 0], np.int32)
+        )
+    assert str(caught.value) == (
+        "score_pairs: scores[0] (queries[4] with items[0]) is inf, but must be a finite number; look for one of these in both vectors"
+    )
+    with pytest.raises(IndexError) as caught:
+        core.score_pairs(items, items, rows, rows + 1)
+    assert str(caught.value) == "score_pairs: item_rows[1] is 5, but must be in [0, 5)"
