@@ -1,0 +1,76 @@
+"""Two-tower recommenders with a C++ core: `fit` and `recommend` on data frames.
+
+>>> import twotower as tt
+>>> data = tt.datasets.synthetic(num_users=200, num_items=80, num_interactions=4000)
+>>> model = tt.TwoTower(epochs=2, random_state=0, verbose=0).fit(data.ratings)
+>>> list(model.recommend([1], k=2).columns)
+['user_id', 'item_id', 'score', 'rank']
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+try:
+    __version__ = version("twotower")
+except PackageNotFoundError:  # a source tree on the path
+    __version__ = "0+unknown"
+
+# Public name -> the module that has it; imported when it is first asked for, so that `import twotower` stays quick.
+_HOME = {
+    "Categories": "schema",
+    "Category": "schema",
+    "Id": "schema",
+    "Numeric": "schema",
+    "Popularity": "models",
+    "TwoTower": "models",
+    "cpu_info": "cpu",
+    "datasets": "datasets",
+    "errors": "errors",
+    "evaluate": "evaluation.evaluate",
+    "load": "models",
+    "plotting": "plotting",
+    "split": "evaluation.split",
+}
+_MODULES = frozenset({"datasets", "errors", "plotting", "split"})
+
+__all__ = [
+    "Categories",
+    "Category",
+    "Id",
+    "Numeric",
+    "Popularity",
+    "TwoTower",
+    "__version__",
+    "cpu_info",
+    "datasets",
+    "errors",
+    "evaluate",
+    "load",
+    "plotting",
+    "split",
+]
+
+if TYPE_CHECKING:
+    from twotower import datasets, errors, plotting
+    from twotower.cpu import cpu_info
+    from twotower.evaluation import split
+    from twotower.evaluation.evaluate import evaluate
+    from twotower.models import Popularity, TwoTower, load
+    from twotower.schema import Categories, Category, Id, Numeric
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'twotower' has no attribute {name!r}; the public names are {', '.join(_HOME)}")
+    module = importlib.import_module(f"twotower.{home}")
+    value = module if name in _MODULES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

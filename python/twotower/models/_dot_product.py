@@ -1,0 +1,234 @@
+"""Recommenders whose score is the dot product of a vector of the user and a vector of the item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from twotower._core import core
+from twotower.models._options import check_count, named_options
+from twotower.models._recommend import USERS_A_PASS, Recommender
+
+
+class DotProductRecommender(Recommender):
+    """Base of every model whose score is a dot product.
+
+    What a subclass gives, beside `fit` that ends with `self._remember(...)`, and `_state` and `_restore`:
+
+    - `self._item_vectors_`, float32 (items, width), C-contiguous: set in `fit` and in `_restore`;
+    - `_user_vectors(user_rows, num_threads=...)`, float32 (n, width), C-contiguous: a row alone must give the bits that
+      it gives in a batch;
+    - where some columns are not of the likeness of two items or two users (a bias at the end): `_similarity_width`.
+
+    Packed items are made on first use and kept until the next `fit`.
+    """
+
+    _item_vectors_: np.ndarray
+
+    def _user_vectors(self, user_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
+        """Vectors of known users.
+
+        Parameters
+        ----------
+        user_rows : int32 (n,)
+            At most `USERS_A_PASS` of them.
+
+        Returns
+        -------
+        float32 (n, width)
+            C-contiguous.
+        """
+        raise NotImplementedError
+
+    @property
+    def _similarity_width(self) -> int:
+        """How many leading columns of the vectors enter the cosine of `similar_items` and `similar_users`."""
+        return int(self._item_vectors_.shape[1])
+
+    # --- hooks of Recommender -----------------------------------------------------------------------------------------
+
+    def _top_k(
+        self, user_rows: np.ndarray, k: int, *, filter_seen: bool, allowed: np.ndarray | None, num_threads: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        vectors = self._user_vectors(user_rows, num_threads=num_threads)
+        offsets, items = self._seen
+        seen = {"seen_of_query": user_rows, "seen_offsets": offsets, "seen_items": items} if filter_seen else {}
+        rows, scores = self._packed("scores", self._item_vectors_, num_threads).top_k(
+            vectors, k, allowed=allowed, num_threads=num_threads, **seen
+        )
+        return rows, scores
+
+    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
+        scores = np.empty(len(user_rows), dtype=np.float32)
+        users, user_of_pair = np.unique(user_rows, return_inverse=True)
+        by_user = np.argsort(user_of_pair, kind="stable")
+        starts = np.arange(0, len(users), USERS_A_PASS)
+        ends = np.searchsorted(user_of_pair, starts + USERS_A_PASS, sorter=by_user)
+        done = 0
+        for start, end in zip(starts, ends, strict=True):
+            pairs = by_user[done:end]
+            scores[pairs] = core.score_pairs(
+                self._user_vectors(users[start : start + USERS_A_PASS], num_threads=num_threads),
+                self._item_vectors_,
+                (user_of_pair[pairs] - start).astype(np.int32),
+                item_rows[pairs],
+                num_threads=num_threads,
+            )
+            done = end
+        return scores
+
+    # --- vectors ------------------------------------------------------------------------------------------------------
+
+    @named_options
+    def user_embeddings(self, users: Any = None) -> np.ndarray:
+        """Get the vectors of users.
+
+        Parameters
+        ----------
+        users : one id, ids, a frame with the user column, or None
+            In this order; None is everyone in `user_ids_`.
+
+        Returns
+        -------
+        float32 (n, width)
+            The dot product of a row with a row of `item_embeddings` is the score. A model with an item bias has it in
+            the last columns.
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError
+            Before `fit`; a user is unknown.
+        """
+        self._check_fitted("user_embeddings")
+        rows = self._known_rows("user_embeddings", "users", users, "user")
+        return self._all_user_vectors(rows, self._num_threads("user_embeddings"))
+
+    @named_options
+    def item_embeddings(self, items: Any = None) -> np.ndarray:
+        """Get the vectors of items.
+
+        Parameters
+        ----------
+        items : one id, ids, a frame with the item column, or None
+            In this order; None is every item of `item_ids_`.
+
+        Returns
+        -------
+        float32 (n, width)
+            A copy.
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError
+            Before `fit`; an item is unknown.
+        """
+        self._check_fitted("item_embeddings")
+        vectors: np.ndarray = self._item_vectors_[self._known_rows("item_embeddings", "items", items, "item")]
+        return vectors
+
+    # --- neighbors ----------------------------------------------------------------------------------------------------
+
+    @named_options
+    def similar_items(self, ids: Any, k: int = 10) -> Any:
+        """Find the items whose vectors point the same way.
+
+        Parameters
+        ----------
+        ids : one id, ids, or a frame with the item column
+            Whose neighbors; an item given twice is answered twice.
+        k : int, at least 1
+            Neighbors an item.
+
+        Returns
+        -------
+        DataFrame of the kind that `fit` was given
+            `item_col`, `similar_` + `item_col`, `score` float32 (cosine, falling; 0 where a vector is zero), `rank`
+            int32 (from 1). The item itself is left out; a catalogue of k items or fewer gives fewer rows.
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError
+            Before `fit`; an item is unknown.
+        ValueError, TypeError
+            `k` is below 1 or not an integer.
+        """
+        return self._similar("similar_items", ids, k, "item")
+
+    @named_options
+    def similar_users(self, ids: Any, k: int = 10) -> Any:
+        """Find the users whose vectors point the same way.
+
+        Parameters
+        ----------
+        ids : one id, ids, or a frame with the user column
+            Whose neighbors; a user given twice is answered twice.
+        k : int, at least 1
+            Neighbors a user.
+
+        Returns
+        -------
+        DataFrame of the kind that `fit` was given
+            `user_col`, `similar_` + `user_col`, `score` float32 (cosine, falling), `rank` int32 (from 1). The user is
+            left out.
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError
+            Before `fit`; a user is unknown.
+        ValueError, TypeError
+            `k` is below 1 or not an integer.
+        """
+        return self._similar("similar_users", ids, k, "user")
+
+    def _similar(self, where: str, ids: Any, k: int, side: str) -> Any:
+        self._check_fitted(where)
+        k = check_count(where, "k", k)
+        num_threads = self._num_threads(where)
+        asked = self._known_rows(where, "ids", ids, side)
+        vocabulary, column = (self._items, self.item_col) if side == "item" else (self._users, self.user_col)
+        directions = self._directions(side, num_threads)
+        packed = self._packed(side, directions, num_threads)
+        width = min(k, vocabulary.size)
+        rows = np.empty((len(asked), width), dtype=np.int32)
+        scores = np.empty((len(asked), width), dtype=np.float32)
+        for start in range(0, len(asked), USERS_A_PASS):
+            part = asked[start : start + USERS_A_PASS]
+            # What a query has "seen" is itself: leaving it out this way is exact, where dropping rank 1 is not under
+            # ties.
+            rows[start : start + len(part)], scores[start : start + len(part)] = packed.top_k(
+                directions[part],
+                width,
+                seen_of_query=np.arange(len(part), dtype=np.int32),
+                seen_offsets=np.arange(len(part) + 1, dtype=np.int64),
+                seen_items=part,
+                num_threads=num_threads,
+            )
+        return self._table((column, vocabulary.decode(asked)), (f"similar_{column}", vocabulary), rows, scores)
+
+    # --- kept until the next fit --------------------------------------------------------------------------------------
+
+    def _all_user_vectors(self, user_rows: np.ndarray, num_threads: int) -> np.ndarray:
+        passes = range(0, max(len(user_rows), 1), USERS_A_PASS)
+        parts = [
+            self._user_vectors(user_rows[start : start + USERS_A_PASS], num_threads=num_threads) for start in passes
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _directions(self, side: str, num_threads: int) -> np.ndarray:
+        """Vectors of length 1, float32 (n, _similarity_width); a zero vector stays zero."""
+        name = f"{side} directions"
+        if name not in self._cache:
+            everyone = np.arange(self._users.size, dtype=np.int32)
+            vectors = self._item_vectors_ if side == "item" else self._all_user_vectors(everyone, num_threads)
+            vectors = vectors[:, : self._similarity_width]
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            self._cache[name] = np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+        directions: np.ndarray = self._cache[name]
+        return directions
+
+    def _packed(self, use: str, vectors: np.ndarray, num_threads: int) -> Any:
+        name = f"packed for {use}"
+        if name not in self._cache:
+            self._cache[name] = core.PackedItems(vectors, num_threads=num_threads)
+        return self._cache[name]
