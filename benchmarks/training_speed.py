@@ -1,0 +1,461 @@
+"""Training examples per second: this package against the same model in plain torch.
+
+What is measured
+    Steps of training on made-up pairs in the shape of MovieLens-20M (138,493 users, 26,744 items, an item of rank r drawn with
+    probability ~ 1 / (r + 10)), d = 64: two id towers of unit length, temperature, logQ correction, accidental hits left
+    out, the same optimizer on both sides.
+
+    - pairs: 256, 1024 or 4096 pairs a batch, ids only and with one hidden layer of 128, Adagrad;
+    - arranged by user: 4096 positives in groups of up to 16 a user, 2048 uniform items beside the batch's own, item bias, Adam.
+
+    torch runs its loss in up to three forms (see _torch_two_tower.py), on batches that are made ready beforehand and are free
+    for it; ours makes its own inside the timing, its share of arranging an epoch included. Before the race both sides
+    train five steps from the same parameters on a small problem: the losses must agree to 1e-4 of their size.
+
+How to run
+    python benchmarks/training_speed.py                      the whole table, about 8 minutes on two cores
+    python benchmarks/training_speed.py --quick              small shapes, half a minute
+    python benchmarks/training_speed.py --markdown out.md    keep it
+    python benchmarks/training_speed.py --adjacency ../shared/data/gowalla-lightgcn.zip gowalla/train.txt    real pairs
+
+    torch is optional: pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+
+How to read
+    Contestants take turns; a figure is the median of the rounds after one round of warm-up. "limit" is the share of numpy's sgemm
+    rate (4096^3, same run, same threads) that the arithmetic of the step on distinct candidates needs: 6 rows columns d flops for
+    the loss, 6 a weight and row for the layers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import _common as common
+import numpy as np
+
+from twotower._core import core
+
+torch = common.optional_module("torch")
+torch_side = common.optional_module("_torch_two_tower") if torch is not None else None
+
+WIDTH, TEMPERATURE = 64, 0.1
+INSTALL = "torch is not installed, so ours runs alone; install it with: pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+
+
+# --- what is raced ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Training pairs."""
+
+    users: np.ndarray  # int32 (pairs)
+    items: np.ndarray  # int32 (pairs)
+    num_users: int
+    num_items: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One race: how batches are made, what the towers are, who takes part."""
+
+    name: str
+    batch_size: int
+    hidden: tuple[int, ...] = ()
+    group_size: int = 1
+    negatives: int = 0
+    item_bias: bool = False
+    optimizer: str = "adagrad"
+    learning_rate: float = 0.05
+    torch_forms: tuple[tuple[str, str], ...] = (("pairs", "adagrad"), ("distinct", "adagrad"), ("by hand", "adagrad"))
+
+
+ARRANGED = Case(
+    "arranged by user, 4096",
+    4096,
+    group_size=16,
+    negatives=2048,
+    item_bias=True,
+    optimizer="adam",
+    learning_rate=0.01,
+    torch_forms=(("distinct", "adam"), ("by hand", "adam"), ("by hand", "lazy_adam")),
+)
+
+
+def cases(batch_sizes: list[int]) -> list[Case]:
+    pairs = [
+        Case(f"{name}, {size}", size, hidden=hidden)
+        for name, hidden in (("pairs, ids only", ()), ("pairs, hidden 128", (128,)))
+        for size in batch_sizes
+    ]
+    return [*pairs, ARRANGED]
+
+
+# --- our side ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A core trainer and what keeps its inputs."""
+
+    model: core.TwoTower
+    trainer: core.Trainer
+
+
+def ours(case: Case, pairs: Pairs) -> Ours:
+    users, items = core.FeatureTable(pairs.num_users), core.FeatureTable(pairs.num_items)
+    users.add_codes(np.arange(pairs.num_users, dtype=np.int32), pairs.num_users)
+    items.add_codes(np.arange(pairs.num_items, dtype=np.int32), pairs.num_items)
+    model = core.TwoTower(
+        query=_tower(0, case.hidden),
+        item=_tower(1, case.hidden),
+        tables=[("user", pairs.num_users, WIDTH), ("item", pairs.num_items, WIDTH)],
+        temperature=TEMPERATURE,
+        item_bias=case.item_bias,
+        num_items=pairs.num_items,
+        deviation=0.1,
+        seed=0,
+    )
+    trainer = core.Trainer(
+        model,
+        users,
+        items,
+        core.Interactions(pairs.users, pairs.items, None, pairs.num_users, pairs.num_items),
+        batch_size=case.batch_size,
+        group_size=case.group_size,
+        logq_strength=1.0,
+        user_balance=0.0,
+        negatives=case.negatives,
+        popularity_share=0.0,
+        optimizer=case.optimizer,
+        weight_decay=0.0,
+        schedule="constant",
+        learning_rate=case.learning_rate,
+        warmup_share=0.0,
+        final_share=1.0,
+        epochs=100_000,
+        seed=0,
+    )
+    return Ours(model, trainer)
+
+
+def _tower(table: int, hidden: tuple[int, ...]) -> core.Tower:
+    layers, width = [], WIDTH
+    for wider in (*hidden, WIDTH) if hidden else ():
+        layers += [core.Layer.relu(width)] if layers else []
+        layers.append(core.Layer.dense(width, wider))
+        width = wider
+    layers.append(core.Layer.l2_normalize(width))
+    return core.Tower(inputs=[core.Input.embedding(0, table, WIDTH)], concatenate=False, width=WIDTH, layers=layers)
+
+
+# --- batches for torch, made beforehand -------------------------------------------------------------------------------
+
+
+class BatchMaker:
+    """Batches as the core makes them: a share of the users' groups, distinct candidates, their log weights."""
+
+    def __init__(self, case: Case, pairs: Pairs, *, seed: int = 1) -> None:
+        self._case, self._num_items = case, pairs.num_items
+        self._rng = np.random.default_rng(seed)
+        shares = np.bincount(pairs.items, minlength=pairs.num_items) / len(pairs.items)
+        absent = case.batch_size * np.log1p(-shares) + case.negatives * math.log1p(-1 / pairs.num_items)
+        self._log_weight = np.zeros(pairs.num_items)
+        self._log_weight[absent < 0] = -np.log(-np.expm1(absent[absent < 0]))
+
+        order = np.lexsort((self._rng.random(len(pairs.users)), pairs.users))
+        self._items, users = pairs.items[order], pairs.users[order]
+        of_user = np.arange(len(users)) - np.searchsorted(users, users)
+        begins = np.flatnonzero(of_user % case.group_size == 0)
+        self._offsets = np.append(begins, len(users))
+        self._owner = users[begins]
+        self._groups_a_batch = min(len(begins), round(case.batch_size * len(begins) / len(users)))
+
+    def make(self, count: int, *, as_pairs: bool = False) -> list[dict[str, np.ndarray]]:
+        """`as_pairs`: one column a pair; an item that is there m times then weighs 1 / m of what it does alone."""
+        groups = self._rng.permutation(len(self._owner))
+        count = min(count, len(groups) // self._groups_a_batch)
+        return [self._batch(part, as_pairs) for part in groups[: count * self._groups_a_batch].reshape(count, -1)]
+
+    def _batch(self, groups: np.ndarray, as_pairs: bool) -> dict[str, np.ndarray]:
+        begins, ends = self._offsets[groups], self._offsets[groups + 1]
+        rows = np.repeat(np.arange(len(groups)), ends - begins)
+        items = self._items[np.concatenate([np.arange(begin, end) for begin, end in zip(begins, ends)])]
+        if as_pairs:
+            candidates, columns = items, np.arange(len(items))
+            log_weights = self._log_weight[items] - np.log(np.bincount(items, minlength=self._num_items)[items])
+        else:
+            drawn = self._rng.integers(0, self._num_items, self._case.negatives, dtype=np.int32)
+            candidates, columns = np.unique(np.concatenate([items, drawn]), return_inverse=True)
+            columns, log_weights = columns[: len(items)], self._log_weight[candidates]
+        return {
+            "queries": self._owner[groups],
+            "candidates": candidates,
+            "log_weights": log_weights,
+            "row_of_positive": rows,
+            "columns": columns,
+            "weights": np.full(len(items), 1 / len(items)),
+        }
+
+
+def arithmetic(case: Case, batch: dict[str, np.ndarray]) -> float:
+    """Floating point operations of a step on distinct candidates, forward and backward, matrix products alone."""
+    rows, columns = len(batch["queries"]), len(batch["candidates"])
+    widths = [WIDTH, *case.hidden, WIDTH] if case.hidden else []
+    layers = sum(before * after for before, after in zip(widths, widths[1:]))
+    return 6.0 * rows * columns * WIDTH + 6.0 * (rows + columns) * layers
+
+
+# --- torch's side -----------------------------------------------------------------------------------------------------
+
+
+def torch_trainer(case: Case, form: str, optimizer: str, pairs: Pairs, start: core.TwoTower) -> torch_side.Trainer:
+    model = torch_side.TwoTower(
+        pairs.num_users,
+        pairs.num_items,
+        WIDTH,
+        case.hidden,
+        temperature=TEMPERATURE,
+        item_bias=case.item_bias,
+        sparse=optimizer != "adam",
+    )
+    model.load(start.parameters())
+    return torch_side.Trainer(model, form, optimizer, case.learning_rate)
+
+
+# --- do both do the same? ---------------------------------------------------------------------------------------------
+
+
+def check_agreement(case: Case, *, steps: int = 5, tolerance: float = 1e-4) -> float:
+    """Train both sides on one full batch, which both then make alike; the largest relative difference of the losses.
+
+    So many uniform negatives are drawn, where there are any, that every item is a candidate.
+    """
+    rng = np.random.default_rng(3)
+    num_users, num_items, count = 61, 97, 700
+    users, items = (rng.integers(0, n, count, dtype=np.int32) for n in (num_users, num_items))
+    small = Pairs(users, items, num_users, num_items)
+    case = replace(case, batch_size=count, negatives=40 * num_items if case.negatives else 0)
+    maker = BatchMaker(case, small)
+    worst = 0.0
+    for form, optimizer in case.torch_forms:
+        side = ours(replace(case, optimizer=optimizer), small)
+        peer = torch_trainer(case, form, optimizer, small, side.model)
+        batch = torch_side.make_batch(maker.make(1, as_pairs=form == "pairs")[0])
+        for step in range(steps):
+            _, _, mine = side.trainer.run_steps(1, 1)
+            theirs = peer.step(batch)
+            worst = max(worst, abs(mine - theirs) / abs(theirs))
+            if not abs(mine - theirs) <= tolerance * abs(theirs):
+                raise SystemExit(
+                    f"{case.name}, torch {form}: at step {step} our loss is {mine:.6f}, torch's {theirs:.6f}; not the same model"
+                )
+    return worst
+
+
+# --- the race ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Contestant:
+    """Something that can do steps, and how many examples a step has."""
+
+    name: str
+    run: Callable[[int], object]
+    examples_a_step: float
+    threads: int
+    once_an_epoch: float = 0.0  # seconds, and steps that share them
+    steps_an_epoch: int = 1
+    steps: int = 1  # a repeat
+
+    def calibrate(self, seconds: float) -> None:
+        self.run(2)
+        start = time.perf_counter()
+        self.run(2)
+        self.steps = max(1, round(2 * seconds / (time.perf_counter() - start)))
+
+    def rate(self, seconds: float) -> float:
+        return self.examples_a_step / (seconds / self.steps + self.once_an_epoch / self.steps_an_epoch)
+
+
+def contestants(case: Case, pairs: Pairs, threads: int, pools: dict[bool, list]) -> list[Contestant]:
+    side = ours(case, pairs)
+    steps_an_epoch = side.trainer.steps_per_epoch
+    first, second = (_seconds(lambda: side.trainer.run_steps(1, threads)) for _ in range(2))
+    found = [
+        Contestant(
+            f"twotower, {case.optimizer}",
+            lambda count: side.trainer.run_steps(count, threads),
+            len(pairs.users) / steps_an_epoch,
+            threads,
+            once_an_epoch=max(0.0, first - second),
+            steps_an_epoch=steps_an_epoch,
+        )
+    ]
+    if torch is None:
+        return found
+    torch.set_num_threads(threads)
+    for form, optimizer in case.torch_forms:
+        pool = pools[form == "pairs"]
+        peer = torch_trainer(case, form, optimizer, pairs, side.model)
+        found.append(
+            Contestant(
+                f"torch {form}, {optimizer}", _cycle(peer, pool), sum(len(b.columns) for b in pool) / len(pool), threads
+            )
+        )
+    return found
+
+
+def _cycle(peer: torch_side.Trainer, pool: list) -> Callable[[int], None]:
+    place = 0
+
+    def run(count: int) -> None:
+        nonlocal place
+        for _ in range(count):
+            peer.step(pool[place])
+            place = (place + 1) % len(pool)
+
+    return run
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def race(
+    case: Case, pairs: Pairs, threads_list: list[int], repeats: int, seconds: float, limits: dict[int, float]
+) -> tuple[common.Table, dict[tuple[str, int], float]]:
+    """The table of one case, and the median rate of every (contestant, threads)."""
+    maker = BatchMaker(case, pairs)
+    # As many batches as touch about as many rows as a stretch of a real epoch does.
+    count = max(4, 2**18 // case.batch_size)
+    forms = {form == "pairs" for form, _ in case.torch_forms} if torch is not None else {False}
+    arrays = {as_pairs: maker.make(count, as_pairs=as_pairs) for as_pairs in forms}
+    pools = (
+        {as_pairs: [torch_side.make_batch(a) for a in found] for as_pairs, found in arrays.items()}
+        if torch is not None
+        else {}
+    )
+    work = float(np.mean([arithmetic(case, batch) for batch in arrays[False]]))
+    rows, columns = (
+        float(np.mean([len(batch[name]) for batch in arrays[False]])) for name in ("queries", "candidates")
+    )
+
+    table = common.Table(
+        f"{case.name}: {rows:.0f} rows, {columns:.0f} distinct candidates a batch, {work / 1e9:.2f} GFLOP a step",
+        ["contestant", "threads", "examples/s median", "best", "spread", "limit", "ours / it"],
+    )
+    rates: dict[tuple[str, int], float] = {}
+    for threads in threads_list:
+        racers = contestants(case, pairs, threads, pools)
+        for racer in racers:
+            racer.calibrate(seconds)
+        timings = common.interleave({r.name: functools.partial(r.run, r.steps) for r in racers}, repeats=repeats)
+        mine = racers[0].rate(timings[racers[0].name].median)
+        for racer in racers:
+            timing = timings[racer.name]
+            rate = rates[racer.name, threads] = racer.rate(timing.median)
+            share = rate / racer.examples_a_step * work / (limits[threads] * 1e9)
+            table.add(
+                racer.name,
+                threads,
+                common.thousands(rate),
+                common.thousands(racer.rate(timing.best)),
+                f"{timing.spread:.0%}",
+                f"{share:.0%}",
+                f"{mine / rate:.2f}",
+            )
+    return table, rates
+
+
+def summary(rates_of_case: dict[str, dict[tuple[str, int], float]]) -> common.Table:
+    """Everybody's best over the numbers of threads."""
+    table = common.Table(
+        "Best of all numbers of threads, examples/s",
+        ["case", "twotower", "best torch", "which", "ours / it", "torch as usually written", "ours / it"],
+    )
+    for case, rates in rates_of_case.items():
+        best = {
+            name: max((rate, threads) for (other, threads), rate in rates.items() if other == name) for name, _ in rates
+        }
+        mine, *peers = best.items()
+        fastest, (rate, threads) = max(peers, key=lambda peer: peer[1])
+        usual, (usual_rate, _) = peers[0]
+        mine_rate = mine[1][0]
+        table.add(
+            case,
+            common.thousands(mine_rate),
+            common.thousands(rate),
+            f"{fastest.removeprefix('torch ')}, {threads} thread(s)",
+            f"{mine_rate / rate:.2f}",
+            f"{common.thousands(usual_rate)} ({usual.removeprefix('torch ')})",
+            f"{mine_rate / usual_rate:.2f}",
+        )
+    return table
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+def read_pairs(options: argparse.Namespace) -> Pairs:
+    if options.adjacency:
+        archive, member = options.adjacency
+        users, items = (
+            np.unique(ids, return_inverse=True)[1].astype(np.int32) for ids in common.adjacency(Path(archive), member)
+        )
+        return Pairs(users, items, int(users.max()) + 1, int(items.max()) + 1)
+    num_users, num_items, count = (2_000, 1_000, 100_000) if options.quick else (138_493, 26_744, options.pairs)
+    return Pairs(*common.made_up_pairs(num_users, num_items, count), num_users, num_items)
+
+
+def main() -> None:
+    parser = common.argument_parser(__doc__)
+    parser.add_argument("--pairs", type=int, default=5_000_000, help="made-up training pairs (default %(default)s)")
+    parser.add_argument(
+        "--adjacency", nargs=2, metavar=("ZIP", "MEMBER"), help="real pairs: lines of a user and the user's items"
+    )
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[256, 1024, 4096], metavar="B")
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, core.available_threads()}), metavar="N")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="of one repeat of one contestant (default %(default)s)"
+    )
+    parser.add_argument("--only", default="", help="run the cases whose name has this in it")
+    options = parser.parse_args()
+    if options.quick:
+        options.repeats, options.seconds, options.batch_sizes = 2, 0.1, [256, 1024]
+
+    report = common.Report("Training speed", options.markdown)
+    report.machine(common.machine(["torch"]))
+    chosen = [case for case in cases(options.batch_sizes) if options.only in case.name]
+    if torch is None:
+        report.note(INSTALL)
+    else:
+        worst = max(check_agreement(case) for case in chosen)
+        report.note(f"Losses of five steps agree with torch's: largest relative difference {worst:.1e}.")
+    pairs = read_pairs(options)
+    report.note(f"{len(pairs.users):,} pairs, {pairs.num_users:,} users, {pairs.num_items:,} items, d = {WIDTH}.")
+    limits = {threads: common.sgemm_limit(threads, size=1024 if options.quick else 4096) for threads in options.threads}
+    report.note(
+        "Limit, numpy sgemm: "
+        + ", ".join(f"{limit:.0f} GFLOP/s with {threads} thread(s)" for threads, limit in limits.items())
+        + "."
+    )
+    rates = {}
+    for case in chosen:
+        table, rates[case.name] = race(case, pairs, options.threads, options.repeats, options.seconds, limits)
+        report.table(table)
+    if torch is not None:
+        report.table(summary(rates))
+
+
+if __name__ == "__main__":
+    main()
