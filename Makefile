@@ -10,7 +10,7 @@ python  := $(VENV)/bin/python
 build   := build/dev
 sources := $(shell find CMakeLists.txt cmake pyproject.toml cpp bindings python -type f -not -name '*.so*' -not -name '*.pyc' 2>/dev/null)
 data    := $(if $(DATA),--data $(DATA))
-werror  := $(if $(CI),-C cmake.define.TWOTOWER_WERROR=ON)
+werror  := $(if $(CI),--config-settings=cmake.define.TWOTOWER_WERROR=ON)
 export CMAKE_BUILD_PARALLEL_LEVEL = $(JOBS)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
@@ -36,11 +36,11 @@ $(VENV)/.created: pyproject.toml cmake/system-headers.sh
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created $(sources)
-	$(python) -m pip install -q --no-build-isolation -C build-dir=$(build) $(werror) '.[demo]'
+	$(python) -m pip install -q --no-build-isolation --config-settings=build-dir=$(build) $(werror) '.[demo]'
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.created $(sources) $(shell find tests_cpp -type f)
-	$(python) -m pip install -q --no-build-isolation -C build-dir=$(build) -C cmake.define.TWOTOWER_TESTS=ON $(werror) '.[test]'
+	$(python) -m pip install -q --no-build-isolation --config-settings=build-dir=$(build) --config-settings=cmake.define.TWOTOWER_TESTS=ON $(werror) '.[test]'
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed
@@ -72,7 +72,7 @@ bench: $(VENV)/.installed
 	for program in benchmarks/[a-z]*.py; do $(python) $$program --quick || exit 1; done
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.tests
-	$(python) -m pip install -q '.[lint]' --no-build-isolation -C build-dir=$(build)
+	$(python) -m pip install -q '.[lint]' --no-build-isolation --config-settings=build-dir=$(build)
 	@touch $@
 
 cpp_files = $(shell find cpp bindings tests_cpp -name '*.hpp' -o -name '*.cpp')

@@ -5,4 +5,4 @@ set -eu
 command -v apt-get >/dev/null 2>&1 || exit 0
 if [ "$(id -u)" = 0 ]; then sudo=; elif command -v sudo >/dev/null 2>&1; then sudo=sudo; else exit 0; fi
 $sudo apt-get -qq update
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends libxtensor-dev catch2 >/dev/null
+$sudo env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends libxtensor-dev catch2 >/dev/null

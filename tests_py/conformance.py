@@ -33,7 +33,7 @@ import pytest
 from sklearn.base import clone
 
 from twotower.errors import DataError, NotFittedError, SchemaError, UnknownIdError
-from twotower.models import load
+from twotower.models import Popularity, load
 
 KINDS: dict[str, Any] = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
 NUM_ITEMS = 11
@@ -85,6 +85,11 @@ def lists(frame: Any) -> dict[Any, list[tuple[Any, float]]]:
     return found
 
 
+def hits(table: pd.DataFrame, test: pd.DataFrame) -> int:
+    """Count the pairs of a test that are in the lists."""
+    return len(set(rows(test)) & set(rows(table[["user_id", "item_id"]])))
+
+
 def exactly(sentence: str) -> str:
     """Make the pattern that matches this sentence and no other."""
     return f"^{re.escape(sentence)}$"
@@ -93,8 +98,12 @@ def exactly(sentence: str) -> str:
 class RecommenderConformance:
     """What every recommender must do. `make(**options)` gives an unfitted one that is quick to fit."""
 
-    # A model that learns taste must beat a random list clearly; one that only counts, by less.
+    # How much better than a random list on `two_tastes`.
     times_better_than_random = 1.5
+    # Whether the model learns taste, and so must beat a count of interactions there.
+    beats_popularity = False
+    # Whether the model learns by telling apart, and so refuses interactions of one user or of one item.
+    needs_two = False
 
     def make(self, **options: Any) -> Any:
         raise NotImplementedError
@@ -572,9 +581,32 @@ class RecommenderConformance:
     def test_lists_find_more_than_chance(self) -> None:
         train, test = two_tastes()
         table = self.make().fit(train).recommend(test.user_id.unique(), k=10)
-        found = len(set(rows(test)) & set(rows(table[["user_id", "item_id"]]))) / len(test)
+        found = hits(table, test)
         by_chance = 10 / (60 - 8)
-        assert found > self.times_better_than_random * by_chance
+        assert found > self.times_better_than_random * by_chance * len(test)
+        if self.beats_popularity:
+            assert found > hits(Popularity().fit(train).recommend(test.user_id.unique(), k=10), test)
+
+    # --- tables of users and items ------------------------------------------------------------------------------------
+
+    def test_tables_of_users_and_items_widen_who_is_known(self, train: pd.DataFrame, tmp_path: Any) -> None:
+        users = pd.DataFrame({"user_id": [80, 70, 60, 50, 40, 30, 20, 10], "group": list("aabbabab")})
+        items = pd.DataFrame({"price": np.linspace(1, 2, 12), "item_id": range(99, 111)})
+        for kind in KINDS.values():
+            model = self.make().fit(
+                kind(train.to_dict("list")), users=kind(users.to_dict("list")), items=kind(items.to_dict("list"))
+            )
+            assert list(model.user_ids_.to_pylist() if kind is pa.table else model.user_ids_) == sorted(users.user_id)
+            assert {item for _, item, _, _ in rows(model.recommend([80], k=12))} == set(items.item_id)
+            model.save(tmp_path / "model")
+            assert rows(load(tmp_path / "model").recommend(k=12)) == rows(model.recommend(k=12))
+
+    def test_an_item_that_its_table_does_not_have_is_named(self, train: pd.DataFrame) -> None:
+        items = pd.DataFrame({"item_id": sorted(set(train.item_id) - {105, 107})})
+        with pytest.raises(
+            DataError, match=r"^fit: 2 ids of column 'item_id' are in the interactions but not in items \(first: 10"
+        ):
+            self.make().fit(train, items=items)
 
     # --- bad tables ---------------------------------------------------------------------------------------------------
 
@@ -600,8 +632,13 @@ class RecommenderConformance:
             self.make().fit(train.to_numpy())
 
     @pytest.mark.parametrize("pairs", [[(1, 5)], [(1, 5), (1, 6)], [(1, 5), (2, 5)]])
-    def test_one_user_or_one_item_is_enough(self, pairs: list[tuple[int, int]]) -> None:
-        model = self.make().fit(pd.DataFrame(pairs, columns=["user_id", "item_id"]))
+    def test_one_user_or_one_item_is_enough_or_refused(self, pairs: list[tuple[int, int]]) -> None:
+        frame = pd.DataFrame(pairs, columns=["user_id", "item_id"])
+        if self.needs_two:
+            with pytest.raises(DataError, match="^fit: all positive examples are of one (user|item), "):
+                self.make().fit(frame)
+            return
+        model = self.make().fit(frame)
         assert model.recommend(k=5).empty
         everything = model.recommend(k=5, filter_seen=False)
         assert set(rows(everything[["user_id", "item_id"]])) == set(

@@ -73,12 +73,16 @@ class Factors(DotProductRecommender, kind="test factors"):
 
 class TestFactors(DotProductConformance):
     times_better_than_random = 2.0
+    beats_popularity = True
 
     def make(self, **options: Any) -> Factors:
         return Factors(**options)
 
     # The class lives in this file, which a fresh process does not import.
     test_a_file_opens_in_a_fresh_process = None
+    # It takes interactions alone.
+    test_tables_of_users_and_items_widen_who_is_known = None
+    test_an_item_that_its_table_does_not_have_is_named = None
 
 
 @pytest.fixture

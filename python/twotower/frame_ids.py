@@ -58,7 +58,7 @@ def read(series: Any, what: str) -> IdColumn:
         wrapper: Literal["category", "enum"] = "enum" if name == "Enum" and flavor == "" else "category"
         levels = tuple(native.dtype.categories) if wrapper == "enum" else ()
         return replace(values, dtype=replace(values.dtype, wrapper=wrapper, levels=levels), rows=rows)
-    if name in ("Date", "Datetime"):
+    if name in ("Date", "Datetime") or _is_aware_pandas(native):
         return _dates(series, flavor)
     if name in ("Decimal", "Binary", "Object", "Int128", "UInt128"):
         found = _with(ids.from_objects(series.to_list(), what), flavor=flavor)
@@ -129,11 +129,25 @@ def _dates(series: Any, flavor: Any) -> IdColumn:
     if type(series.dtype).__name__ == "Date":
         found = _numpy_or_objects(series.to_numpy())
         return _with(found if found.dtype.kind == "date" else replace(found, dtype=IdType("date")), flavor)
-    zone = series.dtype.time_zone or ""
-    if zone:
-        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    found = _numpy_or_objects(series.to_numpy())
+    native = series.to_native()
+    if _is_aware_pandas(native):
+        zone = _zone_name(str(native.dtype.tz))
+        array = native.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    else:
+        zone = _zone_name(series.dtype.time_zone or "")
+        array = (series.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zone else series).to_numpy()
+    found = _numpy_or_objects(array)
     return replace(found, dtype=IdType("datetime", np.datetime_data(found.values.dtype)[0], zone, flavor=flavor))
+
+
+def _is_aware_pandas(native: Any) -> bool:
+    # narwhals has no name for zones beyond letters and slashes, such as America/New_York.
+    return getattr(getattr(native, "dtype", None), "tz", None) is not None
+
+
+def _zone_name(zone: str) -> str:
+    """Write fixed offsets as Arrow does: pandas says `UTC+02:00` for `+02:00`."""
+    return zone[3:] if zone.startswith(("UTC+", "UTC-")) else zone
 
 
 def _numpy_or_objects(array: Array) -> IdColumn:
@@ -258,7 +272,9 @@ def _to_polars(column: IdColumn) -> Any:
         # polars has no seconds.
         distinct = polars.Series(values.astype("datetime64[ms]") if dtype.name == "s" else values)
         if dtype.zone:
-            distinct = distinct.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.zone)
+            # polars knows no fixed offsets: the same instants in UTC.
+            zone = "UTC" if dtype.zone[0] in "+-" else dtype.zone
+            distinct = distinct.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
     else:
         distinct = polars.Series(values.astype(np.float32) if dtype.name == "float16" else values)
     return distinct if column.rows is None else distinct.gather(column.rows)

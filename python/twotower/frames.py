@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any, TypeAlias, TypeVar, cast
 
 import narwhals as nw
+import narwhals.dependencies
 import numpy as np
 import numpy.typing as npt
 
@@ -47,7 +48,8 @@ FrameOrSeries = TypeVar("FrameOrSeries", "nw.DataFrame[Any]", "nw.Series[Any]")
 
 def is_table(value: object) -> bool:
     """Tell whether `table` would take this value (a frame of a known library, not a series, list or array)."""
-    return isinstance(nw.from_native(value, pass_through=True), (nw.DataFrame, nw.LazyFrame))
+    known = nw.dependencies
+    return known.is_into_dataframe(value) or known.is_polars_lazyframe(value) or isinstance(value, nw.LazyFrame)
 
 
 def table(native: Any, what: str) -> Frame:
@@ -73,9 +75,9 @@ def table(native: Any, what: str) -> Frame:
         Two columns of one name, or a column name in several levels.
     """
     # Before narwhals sees them: what it says about doubled names differs between libraries.
-    lazy = type(native).__name__ == "LazyFrame"
-    names: Any = () if lazy or not is_table(native) else getattr(native, "column_names", None)
-    names = getattr(native, "columns", ()) if names is None else names
+    names: Any = ()
+    if nw.dependencies.is_into_dataframe(native):
+        names = getattr(native, "column_names", None) or native.columns
     if getattr(names, "nlevels", 1) > 1:
         raise SchemaError(f"{what} has column names of several levels, but must have one; flatten frame.columns first")
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -138,6 +140,8 @@ def kind_of(series: Series) -> str:
         return "integer"
     if series.dtype.is_float():
         return "float"
+    if getattr(getattr(series.to_native(), "dtype", None), "tz", None) is not None:
+        return "datetime"  # narwhals has no name for zones such as America/New_York
     if name in ("Object", "Unknown", "Int128", "UInt128"):
         return _kind_of_objects(series.to_list())
     if name == "String" and series.null_count() == len(series) and _is_object_dtype(series):

@@ -307,6 +307,12 @@ def _zone(value: Any) -> str:
     return getattr(zone, "key", None) or getattr(zone, "zone", None) or "UTC"
 
 
+def _zone_info(name: str) -> dt.tzinfo | None:
+    if name[:1] in ("+", "-"):
+        return dt.datetime.strptime(name, "%z").tzinfo
+    return ZoneInfo(name) if name else None
+
+
 def _hashed(values: Sequence[Any], types: set[type], what: str) -> IdColumn:
     try:
         rows, distinct = _factorize(values)
@@ -363,7 +369,7 @@ def _python_values(values: Array, dtype: IdType) -> list[Any]:
 
 
 def _datetime_objects(values: Array, dtype: IdType) -> Iterator[Any]:
-    zone = ZoneInfo(dtype.zone) if dtype.zone else None
+    zone = _zone_info(dtype.zone)
     micro = values.astype("datetime64[us]")
     for exact, value in zip(values, micro.tolist(), strict=True):
         if not isinstance(value, dt.datetime) or (dtype.name == "ns" and np.datetime64(value, "us") != exact):

@@ -167,8 +167,10 @@ TEST_CASE("Optimizer: Adam that catches up is dense Adam") {
   const double decay = GENERATE(0.0, 0.3);
   const auto steps = pattern(400, GENERATE(0.02, 0.3), 60);
   CHECK(difference_from_dense<double>({OptimizerKind::kAdam, 0.9, 0.999, 1e-8, decay}, steps) < 1e-13);
-  CHECK(difference_from_dense<double>({OptimizerKind::kAdam, 0.5, 0.9, 1e-3, decay}, steps) < 1e-13);
+  CHECK(difference_from_dense<double>({OptimizerKind::kAdam, 0.8, 0.999, 1e-3, decay}, steps) < 1e-13);
   CHECK(difference_from_dense<double>({OptimizerKind::kAdam, 0, 0.9, 1e-8, decay}, steps) < 1e-13);
+  // Here v falls as fast as m^2 and moves never die out; roundings grow with them.
+  CHECK(difference_from_dense<double>({OptimizerKind::kAdam, 0.9, 0.81, 1e-3, decay}, steps) < 1e-11);
   // Up to 400 moves of 0.01, each rounded and with rounded moments.
   CHECK(difference_from_dense<float>({OptimizerKind::kAdam, 0.9, 0.999, 1e-8, decay}, steps) < 400 * 0.01 * 1e-6);
 }
@@ -179,7 +181,7 @@ TEST_CASE("Optimizer: rows that rest for hundreds of steps lose next to nothing 
   const double decay = GENERATE(0.0, 0.3);
   const auto steps = pattern(1000, 0.002, 450);
   CHECK(difference_from_dense<double>({OptimizerKind::kAdam, 0.9, 0.999, 1e-8, decay}, steps) < 3e-7 * 3);
-  // A slower beta1 takes more moves: 1375 of them, so that none is left out here.
+  // A slower beta1 takes more moves: 1447 of them, so that none is left out here.
   CHECK(difference_from_dense<double>({OptimizerKind::kAdam, 0.99, 0.999, 1e-8, decay}, steps) < 1e-13);
 }
 

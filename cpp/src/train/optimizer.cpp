@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "twotower/base/check.hpp"
 
@@ -17,7 +18,9 @@ void OptimizerSpec::check() const {
 template <class Scalar>
 Optimizer<Scalar>::Optimizer(const OptimizerSpec& spec, const nn::Parameters<Scalar>& parameters) : spec_(spec), log_kept_{0} {
   spec.check();
-  if (spec.beta1 > 0) replay_ = static_cast<Index>(std::ceil(std::log(kForgotten) / std::log(spec.beta1)));
+  // m falls by beta1 a step and sqrt(v) by sqrt(beta2). Where v falls as fast, the moves do not die out: take them all.
+  const double kept = spec.beta1 > 0 ? spec.beta1 / std::sqrt(spec.beta2) : 0;
+  if (kept > 0) replay_ = kept < 1 ? static_cast<Index>(std::ceil(std::log(kForgotten) / std::log(kept))) : std::numeric_limits<Index>::max();
   const auto state = [&](Index rows, Index width, bool is_table) {
     State made;
     if (spec.kind == OptimizerKind::kSgd) return made;

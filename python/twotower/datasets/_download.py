@@ -35,7 +35,7 @@ _BLOCK_BYTES = 1 << 18
 _ABANDONED_S = 600.0  # a transfer writes, or times out, far more often than this: an older work file has no owner
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """The transfer stopped for a reason that another attempt may cure."""
 
 
@@ -215,7 +215,7 @@ def _transfer(job: _Job, progress: bool, attempts: int, wait_s: float) -> None:
                     validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
                     _receive(job, response, bar)
                 return
-            except _Broken as broken:
+            except _BrokenError as broken:
                 failures = 1 if job.held > farthest else failures + 1
                 farthest = max(farthest, job.held)
                 if failures >= attempts:
@@ -243,9 +243,9 @@ def _open(job: _Job, validator: str | None) -> http.client.HTTPResponse | None:
                 if error.headers.get("Content-Range", "").endswith(f"*/{held}"):
                     return None
                 job.work.unlink()  # longer than the file on the server: of another version
-                raise _Broken("the file on the server has changed") from error
+                raise _BrokenError("the file on the server has changed") from error
             if error.code >= 500 or error.code == 429:
-                raise _Broken(f"the server answered {error.code} {error.reason}") from error
+                raise _BrokenError(f"the server answered {error.code} {error.reason}") from error
             raise DataError(
                 f"movielens: {job.url} answered {error.code} {error.reason}; "
                 "look the file up at grouplens.org/datasets/movielens, download it and give path="
@@ -256,9 +256,9 @@ def _open(job: _Job, validator: str | None) -> http.client.HTTPResponse | None:
                 f"movielens: {job.url} cannot be reached ({error.reason}); without a connection, "
                 "download the file on another machine and give path="
             ) from error
-        raise _Broken(str(error.reason)) from error
+        raise _BrokenError(str(error.reason)) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Broken(str(error) or type(error).__name__) from error
+        raise _BrokenError(str(error) or type(error).__name__) from error
 
 
 def _receive(job: _Job, response: http.client.HTTPResponse, bar: Any) -> None:
@@ -268,7 +268,7 @@ def _receive(job: _Job, response: http.client.HTTPResponse, bar: Any) -> None:
         held = job.held
         if not response.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
             job.work.unlink()
-            raise _Broken("the server sent another range than it was asked for")
+            raise _BrokenError("the server sent another range than it was asked for")
     length = response.headers.get("Content-Length")
     total = None if length is None else held + int(length)
     bar.total, bar.n = total, held
@@ -278,13 +278,13 @@ def _receive(job: _Job, response: http.client.HTTPResponse, bar: Any) -> None:
             try:
                 block = response.read(_BLOCK_BYTES)
             except (OSError, http.client.HTTPException) as error:
-                raise _Broken(str(error) or type(error).__name__) from error
+                raise _BrokenError(str(error) or type(error).__name__) from error
             if not block:
                 break
             file.write(block)
             bar.update(len(block))
     if total is not None and job.held < total:
-        raise _Broken(f"the connection ended after {job.held} of {total} bytes")
+        raise _BrokenError(f"the connection ended after {job.held} of {total} bytes")
 
 
 def _request(url: str) -> urllib.request.Request:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_STARTS = "Al Bel Cor Dan El Far Gal Hol Is Jor Kel Lor Mar Nor Or Pel Quin Ros Sel Tor Ul Vel Win Yar Zan".split()
-_MIDDLES = "a e i o u an ar en er in ir on or un al el il ol am em".split()
-_ENDS = "dor la mir na ra ri ro sa ta th va vin wen wick x beth den dra garth lyn mond nis pha quet".split()
+_STARTS = "Al Bel Cor Dan El Far Gal Hol Is Jor Kel Lor Mar Nor Or Pel Quin Ros Sel Tor Ul Vel Win Yar Zan"
+_MIDDLES = "a e i o u an ar en er in ir on or un al el il ol am em"
+_ENDS = "dor la mir na ra ri ro sa ta th va vin wen wick x beth den dra garth lyn mond nis pha quet"
 _ADJECTIVES = (
     "Amber Borrowed Broken Copper Distant Empty Faded Gentle Golden Hidden Hollow Last Lonely Lost Midnight Narrow "
     "Northern Paper Patient Quiet Restless Scarlet Second Silent Silver Sleeping Stolen Unfinished Velvet Wandering"
-).split()
+)
 _NOUNS = {
     "Action": "Ambush Bullet Convoy Hammer Pursuit Strike",
     "Adventure": "Atlas Compass Expedition Harbor Map Voyage",
@@ -50,14 +50,15 @@ def make_titles(genres: Sequence[str], random: np.random.Generator) -> list[str]
     random : Generator
         Seven uniform numbers are drawn for each title.
     """
+    starts, middles, ends, adjectives = (words.split() for words in (_STARTS, _MIDDLES, _ENDS, _ADJECTIVES))
     nouns = {genre: words.split() for genre, words in _NOUNS.items()}
     draws = random.random((len(genres), 7)).tolist()
     count: Counter[str] = Counter()
     titles = []
     for genre, (pattern, start, middle, end, adjective, noun, long) in zip(genres, draws, strict=True):
-        name = _pick(_STARTS, start) + _pick(_MIDDLES, middle) + _pick(_ENDS, end)
+        name = _pick(starts, start) + _pick(middles, middle) + _pick(ends, end)
         thing = _pick(nouns[genre], noun)
-        quality = _pick(_ADJECTIVES, adjective)
+        quality = _pick(adjectives, adjective)
         title = (
             f"The {quality} {thing}",
             f"{name}'s {thing}",

@@ -90,7 +90,7 @@ _OCCUPATIONS_1M = (
 _GENRES_100K = (
     "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical|"
     "Mystery|Romance|Sci-Fi|Thriller|War|Western"
-).split("|")
+)
 _NO_GENRES = "(no genres listed)"
 
 # "Heat (1995)", "Black Mirror (2011- )", "Death Note (2006-2007)" with either dash, "A Film (1995) (V)".
@@ -352,7 +352,7 @@ def _read_items(folder: Folder, form: _Format) -> dict[str, _tables.Column]:
 def _genres_of_100k(folder: Folder, form: _Format) -> list[str]:
     """Return the genres in the order of their flags; copies of the set often leave u.genre out."""
     if "u.genre" not in folder.files:
-        return _GENRES_100K
+        return _GENRES_100K.split("|")
     flags, names = _rows(folder, "u.genre", form, 2, lambda f: (int(f[1]), f[0]), "genre|number of its flag") or [
         (),
         (),

@@ -19,7 +19,7 @@ _HIDDEN = 6  # dimensions of taste that no feature tells
 _OCCUPATIONS = (
     "artist chef doctor engineer farmer lawyer librarian mechanic musician nurse retired scientist student teacher "
     "writer"
-).split()
+)
 # Purposes of the random streams: drawing more interactions leaves users and items as they are.
 _USERS, _ITEMS, _TITLES, _YEARS, _SESSIONS, _CHOICES, _RATINGS = range(7)
 
@@ -278,10 +278,9 @@ def _make_users(num_users: int, random: np.random.Generator) -> tuple[dict[str, 
     """Return the table of users and their factors (num_users, 18 + hidden)."""
     is_male = random.random(num_users) < 0.6
     age = np.clip(15 + -14 * np.log1p(-random.random(num_users)) * (0.5 + random.random(num_users)), 15, 80)
-    occupation = (random.random(num_users) * len(_OCCUPATIONS)).astype(np.int64)
-    of_gender, of_age, of_occupation = (
-        random.standard_normal((rows, len(GENRES))) for rows in (2, 2, len(_OCCUPATIONS))
-    )
+    names = _OCCUPATIONS.split()
+    occupation = (random.random(num_users) * len(names)).astype(np.int64)
+    of_gender, of_age, of_occupation = (random.standard_normal((rows, len(GENRES))) for rows in (2, 2, len(names)))
     youth = np.exp(-(age - 15) / 20)[:, None]
     told = of_gender[is_male.astype(np.int64)] + of_age[0] * youth + of_age[1] * (1 - youth) + of_occupation[occupation]
     personal = random.standard_normal((num_users, len(GENRES) + _HIDDEN))
@@ -291,7 +290,7 @@ def _make_users(num_users: int, random: np.random.Generator) -> tuple[dict[str, 
         "user_id": np.arange(1, num_users + 1),
         "gender": ["M" if male else "F" for male in is_male.tolist()],
         "age": age.astype(np.int64),
-        "occupation": [_OCCUPATIONS[row] for row in occupation.tolist()],
+        "occupation": [names[row] for row in occupation.tolist()],
     }
     return table, factors
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from twotower.models._recommend import Recommender
 
 _USERS_A_PASS = 8192
+# List places a pass, for cut-offs in the thousands: a quarter of a gigabyte of rows.
+_PLACES_A_PASS = 2**26
 
 
 def evaluate(
@@ -278,8 +280,9 @@ def _measure(
     functions = [metric for metric in metrics if metric.function is not None]
     values = {metric.label: np.empty(len(user_rows)) for metric in (*per_user, *functions)}
     shown = np.empty((len(user_rows), max((metric.cutoff for metric in of_catalogue), default=0)), dtype=np.int32)
-    for start in range(0, len(user_rows), _USERS_A_PASS):
-        end = min(start + _USERS_A_PASS, len(user_rows))
+    users_a_pass = max(1, min(_USERS_A_PASS, _PLACES_A_PASS // depth))
+    for start in range(0, len(user_rows), users_a_pass):
+        end = min(start + users_a_pass, len(user_rows))
         ranked, _ = model._ranked(
             user_rows[start:end],
             min(depth, model._items.size),

@@ -32,7 +32,8 @@ struct OptimizerSpec {
 ///
 /// Adam moves every row at every step, even one without a gradient, which would cost the whole table each time. Here a row
 /// remembers the last step it took part in and takes the missed ones when it is next read (catch_up) or at the end (finish): m and
-/// v only shrink meanwhile, so the missed moves die out with beta1^k and those below kForgotten of the first are not taken.
+/// v only shrink meanwhile, so the missed moves die out with (beta1 / sqrt(beta2))^k and those below kForgotten of the first are not
+/// taken.
 ///
 /// A step:  catch_up(every row that will be read); forward, backward; begin_step(rate); update_rows, update_arena. Up to begin_step
 /// a step can be given up: nothing of it stays.
