@@ -635,7 +635,7 @@ class RecommenderConformance:
     def test_one_user_or_one_item_is_enough_or_refused(self, pairs: list[tuple[int, int]]) -> None:
         frame = pd.DataFrame(pairs, columns=["user_id", "item_id"])
         if self.needs_two:
-            with pytest.raises(DataError, match="^fit: all positive examples are of one (user|item), "):
+            with pytest.raises(DataError, match=r"^fit: all positive examples are of one (user|item), "):
                 self.make().fit(frame)
             return
         model = self.make().fit(frame)

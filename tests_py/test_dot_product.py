@@ -62,7 +62,7 @@ class Factors(DotProductRecommender, kind="test factors"):
 
     @property
     def _similarity_width(self) -> int:
-        return self._item_vectors_.shape[1] - 1
+        return int(self._item_vectors_.shape[1]) - 1
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {"users": self._user_vectors_, "items": self._item_vectors_}

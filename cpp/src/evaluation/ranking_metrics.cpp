@@ -11,7 +11,7 @@
 namespace twotower::evaluation {
 namespace {
 
-constexpr Index kQueryBlock = 256;
+constexpr Index kQueryBlock = 64;
 
 using Values = xt::xtensor<double, 1>;
 using Grid = xt::xtensor<double, 2>;  // (queries of a block, ranks)

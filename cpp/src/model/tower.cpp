@@ -181,6 +181,7 @@ void Tower::encode(const nn::Parameters<Scalar>& parameters, const data::Feature
   check(features, parameters);
   check_rows(kName, "rows", rows, features.rows());
   check_size(kName, "rows of y", y.rows(), "number of rows", std::ssize(rows));
+  check_size(kName, "width of y", y.cols(), "out_width", out_width());
   threads.for_blocks(std::ssize(rows), kBlock, [&](Index begin, Index end, Index) {
     // A matrix product takes other paths, and gives other last bits, for a few rows than for many: fill up to whole tiles, so that
     // an entity's vector does not depend on its companions.

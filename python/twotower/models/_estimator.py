@@ -6,7 +6,7 @@ import inspect
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from twotower import persistence, schema
 from twotower.errors import DataError, NotFittedError
 from twotower.models._options import nearest, quoted
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 State = tuple[dict[str, Any], dict[str, np.ndarray]]
-_Self = TypeVar("_Self", bound="Estimator")
 
 # Kind in a file -> class. Filled where a class is defined; `load` looks here and nowhere else, so a file cannot name
 # code.
@@ -81,7 +83,7 @@ class Estimator:
                     params.update({f"{name}__{inner}": option for inner, option in value.get_params().items()})
         return params
 
-    def set_params(self: _Self, **params: Any) -> _Self:
+    def set_params(self, **params: Any) -> Self:
         """Set options, as scikit-learn does; they count from the next `fit` on.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from twotower.interactions import catalogue_vocabulary, encode_interactions
 from twotower.models._estimator import State
 from twotower.models._options import check_column_name, check_number, named_options
 from twotower.models._recommend import Recommender
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Popularity(Recommender, kind="popularity"):
@@ -78,7 +81,7 @@ class Popularity(Recommender, kind="popularity"):
         self.verbose = verbose
 
     @named_options
-    def fit(self, interactions: Any, users: Any = None, items: Any = None, *, eval_set: Any = None) -> Popularity:
+    def fit(self, interactions: Any, users: Any = None, items: Any = None, *, eval_set: Any = None) -> Self:
         """Count.
 
         Parameters
