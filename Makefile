@@ -64,9 +64,9 @@ test: test-cpp test-py
 test-cpp: $(VENV)/.tests
 	$(build)/twotower_tests
 
-# From another folder, so that what is tested is the installed package and not the source tree.
+# The installed package, its docstrings' examples too.
 test-py: $(VENV)/.tests
-	$(python) -m pytest -q $(ARGS)
+	$(python) -m pytest -q --doctest-modules --pyargs twotower tests_py $(ARGS)
 
 bench: $(VENV)/.installed
 	for program in benchmarks/[a-z]*.py; do $(python) $$program --quick || exit 1; done

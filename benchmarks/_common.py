@@ -14,6 +14,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import io
+import math
 import os
 import platform
 import statistics
@@ -100,14 +101,34 @@ def interleave(contestants: Mapping[str, Callable[[], object]], *, repeats: int,
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 
-def sgemm_limit(threads: int, *, size: int = 4096, repeats: int = 3) -> float:
-    """GFLOP/s of numpy's float32 matrix product, size x size: a stand-in for the FMA limit of this machine, a little below it."""
-    rng = np.random.default_rng(0)
-    a, b = (rng.random((size, size), dtype=np.float32) for _ in range(2))
+def sgemm_limits(threads_list: Iterable[int], *, quick: bool) -> dict[int, float]:
+    """GFLOP/s of numpy's float32 matrix product for numbers of threads: a stand-in for the FMA limit, which is a little higher.
+
+    Without threadpoolctl numpy's threads cannot be told how many they are, and the limits are NaN.
+    """
+    if optional_module("threadpoolctl") is None:
+        return dict.fromkeys(threads_list, math.nan)
+    size = 1024 if quick else 4096
+    a, b = (np.random.default_rng(seed).random((size, size), dtype=np.float32) for seed in range(2))
     out = np.empty((size, size), dtype=np.float32)
-    with blas_threads(threads):
-        timing = interleave({"sgemm": lambda: np.matmul(a, b, out=out)}, repeats=repeats)["sgemm"]
-    return 2 * size**3 / timing.best / 1e9
+    limits = {}
+    for threads in threads_list:
+        with blas_threads(threads):
+            limits[threads] = (
+                2e-9 * size**3 / interleave({"sgemm": lambda: np.matmul(a, b, out=out)}, repeats=3)["sgemm"].best
+            )
+    return limits
+
+
+def limits_in_words(limits: Mapping[int, float]) -> str:
+    words = [
+        f"{limit:.0f} GFLOP/s with {threads} thread(s)" for threads, limit in limits.items() if math.isfinite(limit)
+    ]
+    return f"Limit, numpy sgemm: {', '.join(words)}." if words else "Limit unknown: pip install threadpoolctl."
+
+
+def percent(share: float) -> str:
+    return f"{share:.0%}" if math.isfinite(share) else "-"
 
 
 @contextlib.contextmanager
@@ -204,7 +225,8 @@ class Table:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     first, *others = (
-        cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(zip(cells, widths))
+        cell.rjust(width) if place else cell.ljust(width)
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
     return "  ".join([first, *others]).rstrip()
 
@@ -238,7 +260,7 @@ class Report:
 
 
 def thousands(value: float) -> str:
-    """ "83.1k", "1.25M": three digits are all that a timing is worth."""
+    """Write a figure as 83.1k or 1.25M: three digits are all that a timing is worth."""
     for unit, name in ((1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:.3g}{name}" if value / unit < 1000 else f"{value / unit:.0f}{name}"

@@ -9,6 +9,7 @@ The loss is written three ways, all of the same value:
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitl
 class Batch:
     """What one step reads.
 
-    Shapes: queries (rows), row_of_positive, columns, weights (positives), candidates, log_weights (columns); in the form
-    `pairs` the positives are the diagonal and column_items are the items of the pairs.
+    Shapes: queries (rows); candidates, log_weights (columns); row_of_positive, columns, weights (positives). In the form `pairs`
+    there is a column a row, and the positives are the diagonal.
     """
 
     queries: Tensor
@@ -89,7 +90,7 @@ def _layers(width: int, hidden: Sequence[int]) -> nn.Sequential:
         return nn.Sequential()
     widths = [width, *hidden, width]
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:]):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -170,7 +171,7 @@ class Trainer:
     def __init__(self, model: TwoTower, form: str, optimizer: str, learning_rate: float) -> None:
         self.model = model
         self._loss = LOSSES[form]
-        # epsilon as ours; torch updates sparse gradients of Adam only without the dense layers.
+        # epsilon as ours; torch's Adam for sparse gradients refuses dense ones.
         tables = [table.weight for table in (model.user, model.item, model.item_bias) if table is not None]
         layers = [*model.user_layers.parameters(), *model.item_layers.parameters()]
         if optimizer == "adagrad":

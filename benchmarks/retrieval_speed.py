@@ -31,12 +31,13 @@ How to read
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import _common as common
 import numpy as np
 
+import _common as common
 from twotower._core import core
 
 torch = common.optional_module("torch")
@@ -64,7 +65,9 @@ class Case:
     @property
     def name(self) -> str:
         seen = f", {SEEN} seen left out" if self.seen is not None else ""
-        return f"{len(self.items):,} items, d = {self.items.shape[1]}, {len(self.queries):,} queries, K = {self.k}{seen}"
+        return (
+            f"{len(self.items):,} items, d = {self.items.shape[1]}, {len(self.queries):,} queries, K = {self.k}{seen}"
+        )
 
     @property
     def flops(self) -> float:
@@ -132,7 +135,9 @@ def implicit_flat(case: Case, threads: int) -> Callable[[], Lists]:
     if case.seen is not None:
         count = len(case.queries)
         ones, offsets = np.ones(case.seen.size, dtype=np.float32), np.arange(count + 1) * SEEN
-        filters["filter_query_items"] = sparse.csr_matrix((ones, case.seen.ravel(), offsets), shape=(count, len(case.items)))
+        filters["filter_query_items"] = sparse.csr_matrix(
+            (ones, case.seen.ravel(), offsets), shape=(count, len(case.items))
+        )
 
     def search() -> Lists:
         with common.blas_threads(1):  # it has threads of its own; its manual asks for this
@@ -219,18 +224,22 @@ def differences(lists: Lists, reference: Lists, case: Case) -> int:
 
 def race(case: Case, threads_list: list[int], repeats: int, limits: dict[int, float]) -> common.Table:
     table = common.Table(
-        case.name, ["contestant", "threads", "queries/s median", "best", "spread", "limit", "ours / it", "other items (ties)"]
+        case.name,
+        ["contestant", "threads", "queries/s median", "best", "spread", "limit", "ours / it", "other items (ties)"],
     )
     for threads in threads_list:
         racers = contestants(case, threads)
-        # The round of warm-up also gives the lists to compare.
         reference = racers["twotower"]()
         ties, slow = {}, {}
-        for name, search in racers.items():
-            first = common.interleave({name: lambda s=search, n=name: ties.update({n: differences(s(), reference, case)})}, repeats=1, warm_up=0)
-            if first[name].median > PATIENCE_S:
-                slow[name] = first[name]
-        timings = common.interleave({n: s for n, s in racers.items() if n not in slow}, repeats=repeats, warm_up=0) | slow
+        for name, search in racers.items():  # the round of warm-up
+            start = time.perf_counter()
+            lists = search()
+            elapsed = time.perf_counter() - start
+            ties[name] = differences(lists, reference, case)
+            if elapsed > PATIENCE_S:
+                slow[name] = common.Timing((elapsed,))
+        contenders = {name: search for name, search in racers.items() if name not in slow}
+        timings = common.interleave(contenders, repeats=repeats, warm_up=0) | slow
         mine = timings["twotower"].median
         for name in racers:
             timing = timings[name]
@@ -240,7 +249,7 @@ def race(case: Case, threads_list: list[int], repeats: int, limits: dict[int, fl
                 common.thousands(len(case.queries) / timing.median),
                 common.thousands(len(case.queries) / timing.best),
                 f"{timing.spread:.0%}",
-                f"{case.flops / timing.median / (limits[threads] * 1e9):.0%}",
+                common.percent(case.flops / timing.median / (limits[threads] * 1e9)),
                 f"{timing.median / mine:.2f}",
                 ties[name],
             )
@@ -264,7 +273,9 @@ def cases(options: argparse.Namespace) -> list[Case]:
 
 def main() -> None:
     parser = common.argument_parser(__doc__)
-    parser.add_argument("--no-large", dest="large", action="store_false", help="leave the catalogue of a million items out")
+    parser.add_argument(
+        "--no-large", dest="large", action="store_false", help="leave the catalogue of a million items out"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[core.available_threads()], metavar="N")
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default %(default)s)")
     options = parser.parse_args()
@@ -273,11 +284,13 @@ def main() -> None:
 
     report = common.Report("Retrieval speed", options.markdown)
     report.machine(common.machine(["faiss-cpu", "implicit", "torch", "scipy"]))
-    missing = [name for name, module in (("faiss-cpu", faiss), ("implicit", implicit_topk), ("torch", torch)) if module is None]
+    missing = [
+        name for name, module in (("faiss-cpu", faiss), ("implicit", implicit_topk), ("torch", torch)) if module is None
+    ]
     if missing:
         report.note(f"Not installed, so not in the race: {', '.join(missing)}; see --help.")
-    limits = {threads: common.sgemm_limit(threads, size=1024 if options.quick else 4096) for threads in options.threads}
-    report.note("Limit, numpy sgemm: " + ", ".join(f"{limit:.0f} GFLOP/s with {threads} thread(s)" for threads, limit in limits.items()) + ".")
+    limits = common.sgemm_limits(options.threads, quick=options.quick)
+    report.note(common.limits_in_words(limits))
     for case in cases(options):
         report.table(race(case, options.threads, options.repeats, limits))
 

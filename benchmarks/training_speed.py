@@ -30,71 +30,22 @@ from __future__ import annotations
 
 import argparse
 import functools
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import _common as common
 import numpy as np
 
+import _common as common
+from _training_cases import WIDTH, BatchMaker, Case, Pairs, arithmetic, cases
 from twotower._core import core
 
 torch = common.optional_module("torch")
 torch_side = common.optional_module("_torch_two_tower") if torch is not None else None
 
-WIDTH, TEMPERATURE = 64, 0.1
+TEMPERATURE = 0.1
 INSTALL = "torch is not installed, so ours runs alone; install it with: pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
-
-
-# --- what is raced ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Training pairs."""
-
-    users: np.ndarray  # int32 (pairs)
-    items: np.ndarray  # int32 (pairs)
-    num_users: int
-    num_items: int
-
-
-@dataclass(frozen=True)
-class Case:
-    """One race: how batches are made, what the towers are, who takes part."""
-
-    name: str
-    batch_size: int
-    hidden: tuple[int, ...] = ()
-    group_size: int = 1
-    negatives: int = 0
-    item_bias: bool = False
-    optimizer: str = "adagrad"
-    learning_rate: float = 0.05
-    torch_forms: tuple[tuple[str, str], ...] = (("pairs", "adagrad"), ("distinct", "adagrad"), ("by hand", "adagrad"))
-
-
-ARRANGED = Case(
-    "arranged by user, 4096",
-    4096,
-    group_size=16,
-    negatives=2048,
-    item_bias=True,
-    optimizer="adam",
-    learning_rate=0.01,
-    torch_forms=(("distinct", "adam"), ("by hand", "adam"), ("by hand", "lazy_adam")),
-)
-
-
-def cases(batch_sizes: list[int]) -> list[Case]:
-    pairs = [
-        Case(f"{name}, {size}", size, hidden=hidden)
-        for name, hidden in (("pairs, ids only", ()), ("pairs, hidden 128", (128,)))
-        for size in batch_sizes
-    ]
-    return [*pairs, ARRANGED]
 
 
 # --- our side ---------------------------------------------------------------------------------------------------------
@@ -153,63 +104,6 @@ def _tower(table: int, hidden: tuple[int, ...]) -> core.Tower:
         width = wider
     layers.append(core.Layer.l2_normalize(width))
     return core.Tower(inputs=[core.Input.embedding(0, table, WIDTH)], concatenate=False, width=WIDTH, layers=layers)
-
-
-# --- batches for torch, made beforehand -------------------------------------------------------------------------------
-
-
-class BatchMaker:
-    """Batches as the core makes them: a share of the users' groups, distinct candidates, their log weights."""
-
-    def __init__(self, case: Case, pairs: Pairs, *, seed: int = 1) -> None:
-        self._case, self._num_items = case, pairs.num_items
-        self._rng = np.random.default_rng(seed)
-        shares = np.bincount(pairs.items, minlength=pairs.num_items) / len(pairs.items)
-        absent = case.batch_size * np.log1p(-shares) + case.negatives * math.log1p(-1 / pairs.num_items)
-        self._log_weight = np.zeros(pairs.num_items)
-        self._log_weight[absent < 0] = -np.log(-np.expm1(absent[absent < 0]))
-
-        order = np.lexsort((self._rng.random(len(pairs.users)), pairs.users))
-        self._items, users = pairs.items[order], pairs.users[order]
-        of_user = np.arange(len(users)) - np.searchsorted(users, users)
-        begins = np.flatnonzero(of_user % case.group_size == 0)
-        self._offsets = np.append(begins, len(users))
-        self._owner = users[begins]
-        self._groups_a_batch = min(len(begins), round(case.batch_size * len(begins) / len(users)))
-
-    def make(self, count: int, *, as_pairs: bool = False) -> list[dict[str, np.ndarray]]:
-        """`as_pairs`: one column a pair; an item that is there m times then weighs 1 / m of what it does alone."""
-        groups = self._rng.permutation(len(self._owner))
-        count = min(count, len(groups) // self._groups_a_batch)
-        return [self._batch(part, as_pairs) for part in groups[: count * self._groups_a_batch].reshape(count, -1)]
-
-    def _batch(self, groups: np.ndarray, as_pairs: bool) -> dict[str, np.ndarray]:
-        begins, ends = self._offsets[groups], self._offsets[groups + 1]
-        rows = np.repeat(np.arange(len(groups)), ends - begins)
-        items = self._items[np.concatenate([np.arange(begin, end) for begin, end in zip(begins, ends)])]
-        if as_pairs:
-            candidates, columns = items, np.arange(len(items))
-            log_weights = self._log_weight[items] - np.log(np.bincount(items, minlength=self._num_items)[items])
-        else:
-            drawn = self._rng.integers(0, self._num_items, self._case.negatives, dtype=np.int32)
-            candidates, columns = np.unique(np.concatenate([items, drawn]), return_inverse=True)
-            columns, log_weights = columns[: len(items)], self._log_weight[candidates]
-        return {
-            "queries": self._owner[groups],
-            "candidates": candidates,
-            "log_weights": log_weights,
-            "row_of_positive": rows,
-            "columns": columns,
-            "weights": np.full(len(items), 1 / len(items)),
-        }
-
-
-def arithmetic(case: Case, batch: dict[str, np.ndarray]) -> float:
-    """Floating point operations of a step on distinct candidates, forward and backward, matrix products alone."""
-    rows, columns = len(batch["queries"]), len(batch["candidates"])
-    widths = [WIDTH, *case.hidden, WIDTH] if case.hidden else []
-    layers = sum(before * after for before, after in zip(widths, widths[1:]))
-    return 6.0 * rows * columns * WIDTH + 6.0 * (rows + columns) * layers
 
 
 # --- torch's side -----------------------------------------------------------------------------------------------------
@@ -370,7 +264,7 @@ def race(
                 common.thousands(rate),
                 common.thousands(racer.rate(timing.best)),
                 f"{timing.spread:.0%}",
-                f"{share:.0%}",
+                common.percent(share),
                 f"{mine / rate:.2f}",
             )
     return table, rates
@@ -443,12 +337,8 @@ def main() -> None:
         report.note(f"Losses of five steps agree with torch's: largest relative difference {worst:.1e}.")
     pairs = read_pairs(options)
     report.note(f"{len(pairs.users):,} pairs, {pairs.num_users:,} users, {pairs.num_items:,} items, d = {WIDTH}.")
-    limits = {threads: common.sgemm_limit(threads, size=1024 if options.quick else 4096) for threads in options.threads}
-    report.note(
-        "Limit, numpy sgemm: "
-        + ", ".join(f"{limit:.0f} GFLOP/s with {threads} thread(s)" for threads, limit in limits.items())
-        + "."
-    )
+    limits = common.sgemm_limits(options.threads, quick=options.quick)
+    report.note(common.limits_in_words(limits))
     rates = {}
     for case in chosen:
         table, rates[case.name] = race(case, pairs, options.threads, options.repeats, options.seconds, limits)

@@ -477,6 +477,18 @@ class RecommenderConformance:
         assert rows(load(tmp_path / "model").recommend(k=3)) == rows(table)
         assert type(load(tmp_path / "model").recommend(k=3)) is type(frame)
 
+    @pytest.mark.parametrize("dtype", ["int8", "uint64", "float32", "str", "category", "datetime64[s]", "Int64"])
+    def test_unknown_users_do_not_change_the_dtype_of_the_ids(self, train: pd.DataFrame, dtype: str) -> None:
+        frame = train.assign(user_id=train.user_id.astype(dtype))
+        model = self.make().fit(frame)
+        known = list(model.user_ids_)
+        unknown = {"str": "who", "category": 99, "datetime64[s]": pd.Timestamp("2020-01-01")}.get(dtype, 99)
+        table = model.recommend([known[1], unknown], k=2, filter_seen=False, on_unknown="popular")
+        assert table.user_id.tolist() == [known[1], known[1], unknown, unknown]
+        assert table.user_id.dtype.kind == frame.user_id.dtype.kind
+        if dtype != "category":
+            assert table.user_id.dtype == frame.user_id.dtype
+
     def test_the_kind_of_table_does_not_change_the_lists(self, train: pd.DataFrame) -> None:
         found = [rows(self.make().fit(kind(train.to_dict("list"))).recommend(k=5)) for kind in KINDS.values()]
         assert found[0] == found[1] == found[2]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pytest
 
-from conformance import RecommenderConformance, interactions, rows
+from conformance import RecommenderConformance, exactly, interactions, rows
 from twotower.errors import DataError, SchemaError
-from twotower.models import Popularity
+from twotower.models import Popularity, load
 
 
 class TestPopularity(RecommenderConformance):
@@ -111,6 +113,19 @@ def test_a_rating_column_that_is_missing_is_named() -> None:
 def test_a_large_count_is_exact() -> None:
     many = pd.DataFrame({"user_id": [0] * 70000 + [1] * 70001, "item_id": [0] * 70000 + [1] * 70001})
     assert Popularity().fit(many).recommend([0], filter_seen=False).score.tolist() == [70001, 70000]
+
+
+def test_a_library_that_is_not_here_is_named(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Popularity().fit(pl.from_pandas(RATINGS)).save(tmp_path / "model")
+    model = load(tmp_path / "model")
+    monkeypatch.setitem(sys.modules, "polars", None)
+    sentence = (
+        "Popularity: the model was fitted on a polars table, but polars is not installed here; "
+        "install it (pip install polars), or call recommend with as_arrays=True"
+    )
+    with pytest.raises(ImportError, match=exactly(sentence)):
+        model.recommend()
+    assert model.recommend([1], k=1, as_arrays=True)[0].tolist() == [[3]]
 
 
 def test_no_user_has_a_vector_of_its_own() -> None:

@@ -109,6 +109,12 @@ def test_get_params_reaches_into_estimators_among_the_options() -> None:
     fresh = Counter(dim=9)
     model.set_params(inner=fresh, inner__dim=11)
     assert (model.inner, fresh.dim, inner.dim) == (fresh, 11, 7)
+    # The new one decides what is an option, and is not touched by a mistake.
+    with pytest.raises(
+        ValueError, match=exactly("set_params: inner is 'none', but must be an estimator to have 'dim'")
+    ):
+        model.set_params(inner="none", inner__dim=13)
+    assert (model.inner, fresh.dim) == (fresh, 11)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import zipfile
 from typing import Any
 
 import narwhals as nw
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from conformance import exactly, two_tastes
+from twotower.datasets import movielens
 from twotower.errors import DataError, NotFittedError, SchemaError, UnknownIdError
 from twotower.evaluation.evaluate import evaluate
 from twotower.models import Popularity
@@ -102,6 +104,15 @@ def test_pairs_seen_in_training_stay_in_the_truth(known: Known) -> None:
     assert one(evaluate(known, test, "recall@4", filter_seen=False))["recall@4"] == 1
 
 
+def test_ids_without_an_order_have_rows_of_their_own_in_each_table() -> None:
+    # Text and numbers cannot be compared: rows follow the first appearance, "b", 7, "a" in fit and "a", "b" in the test.
+    train = pd.DataFrame({"user_id": [1, 2, 2, 3, 3], "item_id": ["b", 7, "a", 7, "a"]})
+    test = pd.DataFrame({"user_id": [1, 1, 3], "item_id": ["a", "b", "b"]})
+    row = one(evaluate(Popularity().fit(train), test, ["recall@2", "recall@3"], filter_seen=False))
+    # Everyone's list is 7, a, b: user 1 finds a of (a, b), then both; user 3 finds b at rank 3.
+    assert (row["recall@2"], row["recall@3"]) == ((1 / 2 + 0) / 2, 1)
+
+
 def test_a_pair_counts_once(known: Known) -> None:
     twice = pd.concat([TEST, TEST.sample(frac=1, random_state=0)])
     pd.testing.assert_frame_equal(
@@ -156,7 +167,7 @@ def test_unknown_users_may_be_an_error(known: Known) -> None:
 
 def test_ratings_decide_what_is_relevant_where_the_models_say_so() -> None:
     train = TRAIN.assign(stars=[5, 5, 5, 1])
-    test = pd.DataFrame({"user_id": [1, 1, 2], "item_id": ["b", "c", "a"], "stars": [5, 1, 1]})
+    test = pd.DataFrame({"user_id": [1, 1, 2], "item_id": ["b", "c", "a"], "stars": [4, 3, 1]})
     model = Popularity(rating_col="stars", min_rating=4).fit(train)
     # (1, b) is left: the list of 1 is b, c, d. Users 2, 3, 4 have no relevant row.
     expected = {
@@ -261,6 +272,52 @@ def test_bounds_and_order_of_the_metrics() -> None:
     assert all(row[f"{name}@1"] <= row[f"{name}@5"] <= row[f"{name}@60"] for name in ("recall", "hit_rate", "mrr"))
     # Every unseen item is in the list, so every test item is found.
     assert row["recall@60"] == row["hit_rate@60"] == 1
+
+
+# --- published figures ------------------------------------------------------------------------------------------------
+
+
+def adjacency(path: Any, name: str) -> pd.DataFrame:
+    """Read lines of a user and its items."""
+    lines = [line.split() for line in zipfile.ZipFile(path).read(name).splitlines()]
+    users = np.repeat([int(line[0]) for line in lines], [len(line) - 1 for line in lines])
+    return pd.DataFrame({"user_id": users, "item_id": [int(item) for line in lines for item in line[1:]]})
+
+
+@pytest.mark.parametrize(
+    ("archive", "folder", "expected"),
+    [
+        ("reczoo-movielens1m_m1.zip", "Movielens1M_m1", {"recall@20": 0.1161, "ndcg@20": 0.1176}),
+        (
+            "gowalla-lightgcn.zip",
+            "gowalla",
+            {"recall@20": 0.0416, "ndcg@20": 0.0317, "precision@20": 0.0139, "hit_rate@20": 0.2038},
+        ),
+    ],
+)
+def test_popularity_has_its_known_figures(
+    shared_data: Any, archive: str, folder: str, expected: dict[str, float]
+) -> None:
+    path = shared_data / archive
+    model = Popularity().fit(adjacency(path, f"{folder}/train.txt"))
+    row = one(evaluate(model, adjacency(path, f"{folder}/test.txt"), list(expected)))
+    assert {metric: round(row[metric], 4) for metric in expected} == expected
+
+
+@pytest.mark.parametrize(("min_rating", "expected"), [(4, (0.0476, 0.0533)), (None, (0.0442, 0.0482))])
+def test_popularity_on_returning_users(
+    shared_data: Any, min_rating: float | None, expected: tuple[float, float]
+) -> None:
+    """ml-1m by global time, users with at least 5 training rows; counts of the positives and of all training rows."""
+    ratings = movielens("ml-1m", path=shared_data / "ml-1m-rebuilt.zip").ratings
+    ratings = ratings.sort_values("timestamp", kind="stable")
+    train, valid, test = ratings.iloc[:800_167], ratings.iloc[800_167:900_188], ratings.iloc[900_188:]
+    rows_of = train.user_id.value_counts()
+    model = Popularity(rating_col="rating", min_rating=min_rating).fit(train)
+    for part, users, recall in zip((valid, test), (490, 986), expected, strict=True):
+        liked = part[part.user_id.isin(rows_of.index[rows_of >= 5]) & (part.rating >= 4)]
+        row = one(evaluate(model, liked, "recall@10"))
+        assert (row["users"], round(row["recall@10"], 4)) == (users, recall)
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def read(series: Any, what: str) -> IdColumn:
         return _dates(series, flavor)
     if name in ("Decimal", "Binary", "Object", "Int128", "UInt128"):
         found = _with(ids.from_objects(series.to_list(), what), flavor=flavor)
-        scale = f"{dtype.precision},{dtype.scale}" if name == "Decimal" else ""
+        scale = _decimal_name(_native_type(native)) if name == "Decimal" else ""
         return replace(found, dtype=replace(found.dtype, name=scale)) if found.dtype.kind == "decimal" else found
     if str(getattr(native, "type", "")) in ("large_binary", "date64[ms]"):  # Arrow types that narwhals has no name for
         return _with(ids.from_objects(native.to_pylist(), what), flavor=flavor)
@@ -108,6 +108,15 @@ def _flavor(native: Any) -> Literal["", "masked", "arrow", "object", "large"]:
         masked = type(getattr(dtype, "na_value", None)).__name__ == "NAType"
         return "masked" if masked else ""
     return "large" if str(getattr(native, "type", "")).startswith("large_") else ""
+
+
+def _native_type(native: Any) -> Any:
+    dtype = getattr(native, "dtype", getattr(native, "type", None))
+    return getattr(dtype, "pyarrow_dtype", dtype)
+
+
+def _decimal_name(dtype: Any) -> str:
+    return f"{dtype.precision or 38},{dtype.scale}"  # no precision is all there is
 
 
 def _with(column: IdColumn, flavor: Any) -> IdColumn:

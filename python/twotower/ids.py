@@ -12,7 +12,7 @@ import decimal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, cast
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
@@ -196,7 +196,7 @@ def from_objects(values: Sequence[Any], what: str = "ids") -> IdColumn:
             present = from_objects([v for v, gone in zip(values, mask.tolist(), strict=True) if not gone], what)
             return _spread(present, mask)
     for kind, accepts in _FAMILIES:
-        if types and all(issubclass(t, accepts) and (t not in (bool, np.bool_) or kind == "boolean") for t in types):
+        if types and all(issubclass(t, accepts) and not issubclass(t, _NOT_AMONG.get(kind, ())) for t in types):
             found = _native(kind, values)
             if found is not None:
                 return found
@@ -252,6 +252,8 @@ _FAMILIES: tuple[tuple[Kind, Any], ...] = (
     ("datetime", (dt.datetime, np.datetime64)),
     ("date", dt.date),
 )
+# Subclasses that are another family all the same.
+_NOT_AMONG: dict[Kind, Any] = {"integer": (bool, np.bool_), "float": (bool, np.bool_), "date": dt.datetime}
 _NEVER_MISSING = {bool, int, str, bytes, np.bool_, np.str_, np.bytes_, dt.date, dt.datetime, tuple, list}
 _NEVER_MISSING |= {np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64}
 
@@ -261,13 +263,11 @@ def _native(kind: Kind, values: Sequence[Any]) -> IdColumn | None:
     if kind == "boolean":
         return IdColumn(np.array(values, dtype=np.bool_), IdType("boolean"))
     if kind == "integer":
-        for name in ("int64", "uint64"):
-            try:
-                # Through plain integers: NumPy turns a list of mixed widths into floats.
-                return IdColumn(np.array([int(v) for v in values], dtype=name), IdType("integer", name))
-            except OverflowError:
-                continue
-        return None
+        # Through plain integers: NumPy turns a list of mixed widths into floats, and before version 2 wraps -1 to uint64.
+        plain = [int(v) for v in values]
+        low, high = min(plain), max(plain)
+        name = "int64" if -(2**63) <= low and high < 2**63 else "uint64" if low >= 0 and high < 2**64 else None
+        return None if name is None else IdColumn(np.array(plain, dtype=name), IdType("integer", name))
     if kind == "float":
         # Integers beyond 2**53 lose digits as floats: such a mixture stays as it is.
         lossless = all(abs(int(v)) <= 2**53 for v in values if isinstance(v, (int, np.integer)))
@@ -310,7 +310,10 @@ def _zone(value: Any) -> str:
 def _zone_info(name: str) -> dt.tzinfo | None:
     if name[:1] in ("+", "-"):
         return dt.datetime.strptime(name, "%z").tzinfo
-    return ZoneInfo(name) if name else None
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError):  # a machine without a time zone database
+        return dt.timezone.utc
 
 
 def _hashed(values: Sequence[Any], types: set[type], what: str) -> IdColumn:

@@ -67,12 +67,12 @@ def learning_curve(model: Any, *, ax: Axes | None = None) -> Axes:
     _whole_numbers(ax)
     lines = ax.plot(epochs, curve.get_column("loss").to_numpy(), color=_COLORS[0], label="loss", marker=_marker(epochs))
     ax.set_xlabel("epoch")
-    ax.set_ylabel("loss")
+    ax.set_ylabel("loss", color=_COLORS[0])
     if names:
         right = ax.twinx()
-        right.spines[["top", "left"]].set_visible(False)
+        right.spines[["top", "left", "bottom"]].set_visible(False)
         right.spines["right"].set_color(_GRID)
-        right.tick_params(length=0)
+        right.tick_params(length=0, labelcolor=_QUIET)
         for number, name in enumerate(names, start=1):
             values = curve.get_column(name).to_numpy()
             best = int(np.argmax(values))
@@ -80,7 +80,7 @@ def learning_curve(model: Any, *, ax: Axes | None = None) -> Axes:
             style = {"color": _COLORS[number % len(_COLORS)], "linestyle": _DASHES[number % len(_DASHES)]}
             lines += right.plot(epochs, values, label=label, marker=_marker(epochs), **style)
             right.plot(epochs[best], values[best], "o", color=style["color"], markersize=7)
-        right.set_ylabel(", ".join(names))
+        right.set_ylabel(", ".join(names), color=_COLORS[1] if len(names) == 1 else _QUIET)
         right.set_ylim(bottom=0, top=1.25 * max(right.get_ylim()[1], 1e-9))
         ax.set_ylim(top=ax.get_ylim()[1] + 0.15 * np.ptp(ax.get_ylim()))
         right.legend(handles=lines, frameon=False, loc="upper center")
@@ -156,7 +156,8 @@ def recall_curves(
     for number, (name, line) in enumerate(zip(names, values, strict=True)):
         style = {"color": _COLORS[number % len(_COLORS)], "linestyle": _DASHES[number % len(_DASHES)]}
         ax.plot(lengths, line, label=name, marker="o" if len(lengths) == 1 else "", **style)
-    ax.set_xlim(left=0 if lengths[0] == 1 else None)
+    if len(lengths) > 1:
+        ax.set_xlim(0 if lengths[0] == 1 else lengths[0], lengths[-1])
     ax.set_ylim(bottom=0)
     ax.set_xlabel("k, the length of the lists")
     ax.set_ylabel(f"{metric}@k")
@@ -197,7 +198,7 @@ def long_tail(interactions: Any, *, item_col: str = "item_id", ax: Axes | None =
     >>> axes.get_xscale(), axes.get_yscale()
     ('log', 'log')
     """
-    from twotower.features import Vocabulary
+    from twotower.vocabulary import Vocabulary
 
     column = frames.column(frames.table(interactions, "long_tail: interactions"), item_col, "long_tail: interactions")
     vocabulary = Vocabulary.fit(column, f"long_tail: {item_col!r}", missing="skip")
@@ -217,8 +218,9 @@ def long_tail(interactions: Any, *, item_col: str = "item_id", ax: Axes | None =
     ax.set_ylim(bottom=0.8)
     ax.set_xlabel("item, by falling popularity")
     ax.set_ylabel("interactions")
-    of_items = f"{top:,} of {len(counts):,} items" if len(counts) > 1 else "1 item"
-    ax.set_title(f"Long tail: {of_items} have {share:.0%} of the interactions", loc="left")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+    ax.set_title(f"Long tail: the top {top:,} of {len(counts):,} items have {share:.0%} of the interactions", loc="left")
     return ax
 
 
@@ -255,7 +257,7 @@ def _dress(ax: Axes) -> None:
 def _whole_numbers(ax: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def _marker(epochs: np.ndarray) -> str:

@@ -122,7 +122,7 @@ TEST_CASE("ranking_metrics: a perfect list has exactly 1, nothing found exactly 
 }
 
 TEST_CASE("ranking_metrics: agrees with loops over the definitions") {
-  const Index queries = GENERATE(0, 1, 2, 255, 256, 257, 600), length = GENERATE(1, 2, 20);
+  const Index queries = GENERATE(0, 1, 2, 63, 64, 65, 300), length = GENERATE(1, 2, 20);
   const Case c = random_case(queries, length, 60, 25, 1);
   std::vector<std::string> names;
   std::vector<Index> cutoffs;
@@ -160,7 +160,7 @@ TEST_CASE("ranking_metrics: a query alone and in a batch, any number of threads:
   const std::vector<Index> cutoffs{10, 1, 5, 10, 7, 10, 10, 3};
   const Matrix<double> all = c.run(kAllNames, cutoffs);
   for (const int threads : {2, 7}) CHECK(c.run(kAllNames, cutoffs, threads) == all);
-  for (const Index q : {0, 255, 256, 1002}) {
+  for (const Index q : {0, 63, 64, 1002}) {
     const auto u = static_cast<std::size_t>(q);
     Case alone;
     alone.ranked = c.ranked.row(q);

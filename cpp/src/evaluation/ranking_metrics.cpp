@@ -11,7 +11,8 @@
 namespace twotower::evaluation {
 namespace {
 
-constexpr Index kQueryBlock = 64;
+constexpr Index kQueryBlock =
+    64;  // grids of a block come from the heap; larger ones, mapped anew each time, cost 1.6x at 100 ranks
 
 using Values = xt::xtensor<double, 1>;
 using Grid = xt::xtensor<double, 2>;  // (queries of a block, ranks)

@@ -14,10 +14,10 @@
 namespace twotower::retrieval {
 namespace {
 
-constexpr Index kBlockQueries = 256;           // queries that share one pass over the panels: their pack stays in L2
-constexpr Index kBlockBytes = Index{4} << 20;  // what the buffers of a block's keepers may take
-constexpr Index kTasks = 16;                   // with fewer blocks of queries than this the panels are split too
-constexpr Index kRangeItems = 3072;            // items that a range of panels has at least
+constexpr Index kBlockQueries = 256;                   // queries that share one pass over the panels: their pack stays in L2
+constexpr Index kBlockBytes = Index{4} * 1024 * 1024;  // what the buffers of a block's keepers may take
+constexpr Index kTasks = 16;                           // with fewer blocks of queries than this the panels are split too
+constexpr Index kRangeItems = 3072;                    // items that a range of panels has at least
 
 Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 
@@ -45,10 +45,10 @@ std::vector<std::uint64_t> panel_masks(const PackedItems& items, const std::opti
   std::vector<std::uint64_t> masks(static_cast<std::size_t>(items.panels()));
   for (Index p = 0; p < items.panels(); ++p) {
     const Index first = p * kPanelWidth, count = std::min<Index>(kPanelWidth, items.rows() - first);
-    std::uint64_t mask = ~std::uint64_t{0} >> (64 - count);
+    std::uint64_t mask = ~std::uint64_t{0} >> static_cast<unsigned>(64 - count);
     if (allowed)
       for (Index lane = 0; lane < count; ++lane)
-        if ((*allowed)[static_cast<std::size_t>(first + lane)] == 0) mask &= ~(std::uint64_t{1} << lane);
+        if ((*allowed)[static_cast<std::size_t>(first + lane)] == 0) mask &= ~(std::uint64_t{1} << static_cast<unsigned>(lane));
     masks[static_cast<std::size_t>(p)] = mask;
   }
   return masks;
@@ -81,7 +81,7 @@ class Scan {
       for (Index tile = 0; tile < tiles_; ++tile) {
         const Index first = tile * kQueryTile, count = std::min<Index>(kQueryTile, queries_ - first);
         score_panel(items_.panel(p), packed_.get() + first * items_.width(), items_.width(), count, scores_);
-        for (unsigned hits = hits_of(first, count); hits != 0; hits &= hits - 1) {
+        for (unsigned hits = hits_of(first, static_cast<unsigned>(count)); hits != 0; hits &= hits - 1) {
           const int q = std::countr_zero(hits);
           collect(kept_[static_cast<std::size_t>(first + q)], scores_ + q * kPanelWidth, static_cast<Row>(p * kPanelWidth), mask);
         }
@@ -111,9 +111,9 @@ class Scan {
   }
 
   // Bit q: some score of query first + q is above its bound.
-  unsigned hits_of(Index first, Index count) const {
+  unsigned hits_of(Index first, unsigned count) const {
     unsigned hits = 0;
-    for (Index q = 0; q < count; ++q) {
+    for (unsigned q = 0; q < count; ++q) {
       const float* scores = scores_ + q * kPanelWidth;
       Lanes best = load(scores);
       for (int v = 1; v < kPanelVectors; ++v) best = larger(best, load(scores + v * kLanes));
@@ -126,7 +126,7 @@ class Scan {
   static void collect(Kept& kept, const float* scores, Row first_row, std::uint64_t mask) {
     const Lanes bound = broadcast(kept.keeper.bound());
     std::uint64_t above = 0;
-    for (int v = 0; v < kPanelVectors; ++v) above |= lanes_above(load(scores + v * kLanes), bound) << (v * kLanes);
+    for (unsigned v = 0; v < kPanelVectors; ++v) above |= lanes_above(load(scores + v * kLanes), bound) << (v * kLanes);
     for (above &= mask; above != 0; above &= above - 1) {
       const int lane = std::countr_zero(above);
       const Row row = first_row + lane;
@@ -141,7 +141,7 @@ class Scan {
   AlignedFloats packed_;
   std::unique_ptr<Key[]> keys_;
   std::vector<Kept> kept_;
-  alignas(64) float scores_[kQueryTile * kPanelWidth];
+  alignas(64) float scores_[kQueryTile * kPanelWidth] = {};
 };
 
 void write_list(std::span<const Key> keys, Index query, Rows<Row>& rows, Rows<float>& scores) {

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
-from twotower.cli import _about, _demo, _lists, _training
+from twotower.cli import _about, _demo, _evaluate, _lists, _train
 from twotower.errors import TwoTowerError
 
 __all__ = ["main"]
@@ -62,8 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         _report("error: the memory is used up; take a smaller part of the data, or a smaller --dim", is_debug)
         return 1
-    except Exception as error:  # noqa: BLE001 - the last resort, so that nobody meets a traceback
-        _report(f"error: {type(error).__name__}: {_sentence(error)}; this is a defect, please report what --debug prints", is_debug)
+    except Exception as error:  # the last resort, so that nobody meets a traceback
+        _report(
+            f"error: {type(error).__name__}: {_sentence(error)}; this is a defect, please report what --debug prints",
+            is_debug,
+        )
         return 1
 
 
@@ -71,25 +74,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="twotower",
         description="Two-tower recommenders: fit on ratings, recommend, evaluate.",
-        epilog=(
-            "examples:\n"
-            "  twotower demo\n"
-            "  twotower train --data ml-100k.zip --output movies.twotower\n"
-            "  twotower recommend movies.twotower --user 1 --data ml-100k.zip\n\n"
-            "'twotower COMMAND --help' explains a command."
-        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_about.Version)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, help="what to do; COMMAND --help explains it")
     _demo.add_demo(commands)
-    _training.add_train(commands)
-    _training.add_evaluate(commands)
+    _train.add_train(commands)
+    _evaluate.add_evaluate(commands)
     _lists.add_recommend(commands)
     _lists.add_similar(commands)
     _about.add_download(commands)
     _about.add_info(commands)
+    summaries = {name: command.get_default("summary") for name, command in commands.choices.items()}
+    parser.epilog = (
+        "commands:\n" + "".join(f"  {name:<9}  {summary}\n" for name, summary in summaries.items()) + "\nexamples:\n"
+        "  twotower demo\n"
+        "  twotower train --data ml-100k.zip --output movies.twotower\n"
+        "  twotower recommend movies.twotower --user 1 --data ml-100k.zip"
+    )
     return parser
 
 
@@ -97,7 +100,14 @@ def _parser() -> argparse.ArgumentParser:
 def _warnings_in_one_line() -> Iterator[None]:
     """Write warnings as messages of the command, without the line of source that caused them."""
 
-    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: object = None,
+        line: object = None,
+    ) -> None:
         print(f"twotower: warning: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
     with warnings.catch_warnings():

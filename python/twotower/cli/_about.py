@@ -94,21 +94,26 @@ def _model_facts(path: str) -> dict[str, str]:
     users, items = len(model.user_ids_), len(model.item_ids_)
     facts = {
         "file": path,
-        "size": f"{Path(path).expanduser().stat().st_size / 1e6:.1f} MB",
+        "size": f"{Path(path).stat().st_size / 1e6:.1f} MB",
         "model": repr(model),
         "users": f"{users:,}",
         "items": f"{items:,}",
         "interactions": f"{len(model.history_):,} seen pairs",
     }
-    if hasattr(model, "item_embeddings"):
-        facts["vectors"] = f"{model.item_embeddings([model.item_ids_[0]]).shape[1]} numbers an item"
-    facts["options"] = "\n".join(
-        f"{name} = {value!r}" for name, value in model.get_params().items() if name not in ("n_jobs", "verbose")
-    )
+    options = {name: value for name, value in model.get_params().items() if name not in ("n_jobs", "verbose")}
+    facts["options"] = "\n".join(f"{name} = {value!r}{_chosen(model, name, value)}" for name, value in options.items())
     schema = getattr(model, "schema_", None)
     if schema is not None:
         facts["schema"] = repr(schema)
     return facts
+
+
+def _chosen(model: Any, name: str, value: object) -> str:
+    """Word what `fit` took where an option left it the choice."""
+    taken = getattr(model, f"{name}_", None) if value is None else None
+    if taken is None:
+        return ""
+    return f": {taken:.4g} chosen" if isinstance(taken, float) else f": {taken} chosen"
 
 
 def _lines(facts: dict[str, str]) -> str:

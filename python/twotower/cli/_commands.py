@@ -15,7 +15,13 @@ Commands = Any  # argparse has no public name for what add_subparsers returns
 
 
 def add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], *, summary: str, about: str = "", examples: str
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    *,
+    summary: str,
+    about: str = "",
+    examples: str,
 ) -> argparse.ArgumentParser:
     """Add a command with its help; its words are handed to `run`.
 
@@ -31,14 +37,13 @@ def add_command(
     lines = "\n".join(f"  {line.strip()}" for line in examples.strip().splitlines())
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
-        help=summary,
         description=f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{about}" if about else ""),
         epilog=f"examples:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.set_defaults(run=run, summary=summary)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(run=run)
     return parser
 
 

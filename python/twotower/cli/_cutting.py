@@ -8,26 +8,21 @@ from typing import Any
 from twotower.cli._data import Data
 from twotower.evaluation import split
 
-KINDS = ("time", "random", "leave_last")
+_KINDS = ("time", "random", "leave_last")
 
 
 def add_split_options(parser: argparse.ArgumentParser, *, valid: bool) -> None:
+    """Give a command `--split`, `--test`, `--random-state` and, where it is asked for, `--valid`."""
     group = parser.add_argument_group("split")
-    group.add_argument(
-        "--split",
-        choices=KINDS,
-        help="the newest rows, random rows, or the newest rows of each user (default: time; random where there are no times)",
+    kinds = (
+        "the newest rows, random rows, or the newest rows of each user (default: time; random where there are no times)"
     )
-    group.add_argument(
-        "--test",
-        type=float,
-        metavar="X",
-        help="how much is for the test: a share of the rows or, with leave_last, a number of rows of each user",
-    )
+    amount = "a share of the rows or, with leave_last, a number of rows of each user"
+    group.add_argument("--split", choices=_KINDS, help=kinds)
+    group.add_argument("--test", type=float, metavar="X", help=f"how much is for the test: {amount}")
     if valid:
-        group.add_argument(
-            "--valid", type=float, metavar="X", help="how much is for the validation (early stopping), measured like --test"
-        )
+        help_valid = "how much is for the validation, which chooses the best epoch and ends the training; like --test"
+        group.add_argument("--valid", type=float, metavar="X", help=help_valid)
     group.add_argument("--random-state", type=int, default=0, metavar="SEED", help="seed (default: 0)")
 
 
@@ -36,48 +31,63 @@ def cut(
 ) -> tuple[Any, Any, Any, str]:
     """Cut the ratings of a data set.
 
+    Parameters
+    ----------
+    kind : {"time", "random", "leave_last"} or None
+        None is by time, or at random where there are no times.
+    test, valid : float or None
+        Share of the rows, or with "leave_last" rows of each user; 0 and None are no such part. The test part is the same
+        with and without a validation part.
+
     Returns
     -------
     train, valid, test : DataFrame
         `valid` and `test` are None where none was asked for.
     words : str
-        The cut in words, a sentence without its period.
+        The cut in words, for a message.
 
     Raises
     ------
     ValueError
         An amount is out of its range; the split needs times and there are none.
     """
-    if not test and not valid:
-        return data.ratings, None, None, "every row is for training"
+    amounts = {name: amount for name, amount in (("test", test), ("validation", valid)) if amount}
+    if not amounts:
+        return data.ratings, None, None, "all for training"
     kind = kind or ("time" if data.time_col else "random")
     if kind != "random" and data.time_col is None:
         raise ValueError(
             f"{command}: --split {kind} needs a column of times, but {data.name} has none; name it with --time-col, "
             "or pass --split random"
         )
-    # The first amount is what `split` calls test: without a test part, the validation part takes its place.
-    amounts = [amount for amount in (test, valid) if amount]
+    for name, amount in amounts.items():
+        _check(command, "--test" if name == "test" else "--valid", amount, kind)
+    # What is cut off first is what `split` calls test: without a test part, that is the validation.
+    first, second = [*amounts.values(), 0.0][:2]
     if kind == "leave_last":
-        n = [_rows(command, amount, option) for amount, option in zip(amounts, ("--test" if test else "--valid", "--valid"))]
-        parts = split.leave_last(
-            data.ratings, n[0], valid=n[1] if len(n) > 1 else 0, user_col=data.user_col, time_col=data.time_col or ""
-        )
-        words = [f"each user's {'' if amount == 1 else f'{amount} '}newest row{'' if amount == 1 else 's'}" for amount in n]
+        columns = {"user_col": data.user_col, "time_col": str(data.time_col)}
+        parts = split.leave_last(data.ratings, int(first), valid=int(second), **columns)
+    elif kind == "time":
+        parts = split.time(data.ratings, valid=second, test=first, time_col=str(data.time_col))
     else:
-        options: dict[str, Any] = {"time_col": data.time_col} if kind == "time" else {"random_state": random_state}
-        cutter = split.time if kind == "time" else split.random
-        parts = cutter(data.ratings, test=amounts[0], valid=amounts[1] if len(amounts) > 1 else 0.0, **options)
-        words = [f"{amount:.4g} of the rows, {'the newest' if kind == 'time' else 'drawn at random'}" for amount in amounts]
-    if len(amounts) == 2:
-        return parts[0], parts[1], parts[2], f"test: {words[0]}; validation: {words[1]} of the others"
-    return (parts[0], None, parts[1], f"test: {words[0]}") if test else (parts[0], parts[1], None, f"validation: {words[0]}")
+        parts = split.random(data.ratings, valid=second, test=first, random_state=random_state)
+    cut_off = dict(zip(amounts, reversed(parts), strict=False))
+    words = "; ".join(f"{name}: {_words(kind, amount)}" for name, amount in amounts.items())
+    others = " of the others" if len(amounts) > 1 else ""
+    return parts[0], cut_off.get("validation"), cut_off.get("test"), words + others
 
 
-def _rows(command: str, amount: float, option: str) -> int:
-    if amount != int(amount) or amount < 1:
-        raise ValueError(
-            f"{command}: {option} is {amount:g}, but with --split leave_last it must be a whole number of at least 1, "
-            "the rows of each user"
-        )
-    return int(amount)
+def _check(command: str, option: str, amount: float, kind: str) -> None:
+    if kind == "leave_last" and not (amount >= 1 and float(amount).is_integer()):
+        wanted = "a whole number of at least 1 with --split leave_last, the rows of each user"
+    elif kind != "leave_last" and not 0 < amount < 1:
+        wanted = f"above 0 and below 1 with --split {kind}, a share of the rows"
+    else:
+        return
+    raise ValueError(f"{command}: {option} is {amount:g}, but must be {wanted}")
+
+
+def _words(kind: str, amount: float) -> str:
+    if kind == "leave_last":
+        return "each user's newest row" if amount == 1 else f"each user's {amount:.0f} newest rows"
+    return f"{100 * amount:g} % of the rows, {'the newest' if kind == 'time' else 'drawn at random'}"

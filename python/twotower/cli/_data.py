@@ -6,7 +6,7 @@ import argparse
 import importlib
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,15 @@ _USUAL = {
 _TEXT_ENDINGS = {".csv": ",", ".tsv": "\t"}
 _PARQUET_ENDINGS = (".parquet", ".pq")
 _ENDINGS = (*_TEXT_ENDINGS, *(f"{ending}.gz" for ending in _TEXT_ENDINGS), *_PARQUET_ENDINGS)
+_FORMS = "a MovieLens folder or zip, or a CSV, TSV or Parquet file"
 
 
 @dataclass(frozen=True)
 class Data:
-    """Tables and what their columns are called; `rating_col`, `time_col` and `title_col` are None where there is none."""
+    """Tables and what their columns are called.
+
+    `users` and `items` are None where there is no such table, `rating_col` and `time_col` where there is no such column.
+    """
 
     name: str
     ratings: Any
@@ -39,28 +43,39 @@ class Data:
     item_col: str
     rating_col: str | None
     time_col: str | None
-    titles: dict[object, str] = field(repr=False)
-
-    def titles_of(self, ids: Sequence[object]) -> list[str | None]:
-        """Return the title of each item, None where there is none."""
-        return [self.titles.get(item) for item in ids]
+    titles: Mapping[object, str] = field(repr=False)
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, required: bool, what: str) -> None:
     """Give a command `--data` and the options that say how to read it."""
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data", metavar="PATH", required=required, help=f"{what}: a MovieLens folder or zip, or a CSV, TSV or Parquet file"
-    )
+    group.add_argument("--data", metavar="PATH", required=required, help=f"{what}: {_FORMS}")
     group.add_argument("--users", metavar="FILE", help="table of users, with the user column (CSV, TSV, Parquet)")
     group.add_argument("--items", metavar="FILE", help="table of items, with the item column (CSV, TSV, Parquet)")
     for name, text in (("user", "user ids"), ("item", "item ids"), ("rating", "ratings"), ("time", "times")):
         group.add_argument(f"--{name}-col", metavar="NAME", help=f"column of {text} (default: {_listed(name)})")
-    group.add_argument("--title-col", metavar="NAME", help=f"column of --items to show (default: {_listed('title')})")
 
 
-def read_data(args: argparse.Namespace) -> Data:
-    """Read what the data options name.
+def add_title_options(parser: argparse.ArgumentParser) -> None:
+    """Give a command that prints items `--data`, from which it takes their titles."""
+    help_data = "where titles are: a MovieLens folder or zip, or a table with the item column (CSV, TSV, Parquet)"
+    parser.add_argument("--data", metavar="PATH", help=help_data)
+    parser.add_argument("--title-col", metavar="NAME", help=f"column of titles (default: {_listed('title')})")
+
+
+def read_data(
+    path: str, *, users: str | None = None, items: str | None = None, columns: Mapping[str, str | None] | None = None
+) -> Data:
+    """Read interactions, and the tables that go with them.
+
+    Parameters
+    ----------
+    path : str
+        A MovieLens folder or zip, or a table.
+    users, items : str, optional
+        Further tables; they take the place of those of a MovieLens set.
+    columns : mapping, optional
+        Names of the columns for "user", "item", "rating", "time"; without a name, the usual ones are looked for.
 
     Raises
     ------
@@ -69,84 +84,69 @@ def read_data(args: argparse.Namespace) -> Data:
     ImportError
         No library that reads such a file is installed.
     """
-    path = Path(args.data).expanduser()
-    if path.is_file() and path.name.lower().endswith(_ENDINGS):
-        name, ratings, users, items = path.name, read_table(path, "--data"), None, None
-    else:
-        name, ratings, users, items = _read_movielens(path)
-    users = read_table(args.users, "--users") if args.users else users
-    items = read_table(args.items, "--items") if args.items else items
+    names = columns or {}
+    name, ratings, user_table, item_table = _read_any(path)
+    user_table = read_table(users, "--users") if users else user_table
+    item_table = read_table(items, "--items") if items else item_table
     table = frames.table(ratings, "--data")
-    item_col = _chosen(table, args.item_col, "item")
-    user_col = _chosen(table, args.user_col, "user")
-    for side, column, what in ((users, user_col, "--users"), (items, item_col, "--items")):
-        if side is not None:
-            frames.column(frames.table(side, what), column, what)
-    return Data(
-        name,
-        ratings,
-        users,
-        items,
-        user_col,
-        item_col,
-        _chosen(table, args.rating_col, "rating", optional=True),
-        _chosen(table, args.time_col, "time", optional=True),
-        read_titles(items, item_col, args.title_col),
-    )
+    user_col, item_col = (_chosen(table, names.get(side), side) for side in ("user", "item"))
+    for side_table, column, what in ((user_table, user_col, "--users"), (item_table, item_col, "--items")):
+        if side_table is not None:
+            frames.column(frames.table(side_table, what), column, what)
+    rating_col, time_col = (_chosen(table, names.get(role), role, optional=True) for role in ("rating", "time"))
+    titles = read_titles(ratings if item_table is None else item_table, item_col, None)
+    return Data(name, ratings, user_table, item_table, user_col, item_col, rating_col, time_col, titles)
 
 
-def read_title_options(args: argparse.Namespace, item_col: str) -> dict[object, str]:
-    """Read the titles of items from `--items`, else `--data`; none where neither was given."""
-    if args.items:
-        return read_titles(read_table(args.items, "--items"), args.item_col or item_col, args.title_col)
-    return read_data(args).titles if args.data else {}
-
-
-def read_titles(items: Any, item_col: str, title_col: str | None) -> dict[object, str]:
-    """Map item ids to titles, with the year where the table has one; empty where there is no title."""
-    if items is None:
+def titles_at(path: str | None, item_col: str, title_col: str | None) -> Mapping[object, str]:
+    """Read titles from what `--data` names; none without it."""
+    if path is None:
         return {}
-    table = frames.table(items, "--items")
-    title = _chosen(table, title_col, "title", optional=True, what="--items")
+    _, ratings, _, items = _read_any(path)
+    if items is not None:  # a MovieLens set, whose item column has a name of its own
+        return read_titles(items, "item_id", title_col)
+    return read_titles(ratings, item_col, title_col)
+
+
+def read_titles(native: Any, item_col: str, title_col: str | None) -> dict[object, str]:
+    """Map item ids to titles, with the year where the table has one; empty where there is no title."""
+    table = frames.table(native, "--data")
+    title = _chosen(table, title_col, "title", optional=True)
     if title is None:
         return {}
-    ids = frames.column(table, item_col, "--items").to_list()
+    ids = frames.column(table, item_col, "--data").to_list()
     titles = table.get_column(title).to_list()
     years: list[Any] = table.get_column("year").to_list() if "year" in table.columns else [None] * len(ids)
     return {
-        item: f"{text} ({int(year)})" if _is_year(year) else str(text)
+        item: f"{text} ({int(year)})" if _is_year(year) else text
         for item, text, year in zip(ids, titles, years, strict=True)
         if isinstance(text, str)
     }
 
 
-def _is_year(value: object) -> bool:
-    return isinstance(value, (int, float)) and not math.isnan(value)
-
-
-def read_table(path: str | Path, option: str) -> Any:
+def read_table(path: str, option: str) -> Any:
     """Read a CSV, TSV or Parquet file with the first library that is installed and can: pandas, polars, pyarrow."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise DataError(f"{option}: there is no file {str(path)!r}; correct the path")
-    name = path.name.lower()
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(f"{option}: there is no file {path!r}; correct the path")
+    name = file.name.lower()
     if not name.endswith(_ENDINGS):
-        raise DataError(f"{option}: {str(path)!r} is none of {', '.join(_ENDINGS)}; convert it, or give it its ending")
+        raise DataError(f"{option}: {path!r} ends in none of {', '.join(_ENDINGS)}; convert it, or give it its ending")
     is_parquet = name.endswith(_PARQUET_ENDINGS)
     library = _reader(option, is_parquet)
     try:
         if is_parquet:
-            return library.read_table(path) if library.__name__ == "pyarrow.parquet" else library.read_parquet(path)
+            return library.read_table(file) if library.__name__ == "pyarrow.parquet" else library.read_parquet(file)
         separator = _TEXT_ENDINGS[Path(name.removesuffix(".gz")).suffix]
         if library.__name__ == "pyarrow.csv":
-            return library.read_csv(path, parse_options=library.ParseOptions(delimiter=separator))
-        return library.read_csv(path, **{"sep" if library.__name__ == "pandas" else "separator": separator})
-    except Exception as error:  # noqa: BLE001 - every library has exceptions of its own for a malformed file
+            return library.read_csv(file, parse_options=library.ParseOptions(delimiter=separator))
+        return library.read_csv(file, **{"sep" if library.__name__ == "pandas" else "separator": separator})
+    except Exception as error:  # every library has exceptions of its own for a malformed file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{option}: {str(path)!r} cannot be read ({reason}); correct the file") from error
+        raise DataError(f"{option}: {path!r} cannot be read ({reason}); correct the file") from error
 
 
-def ids_of_words(words: Sequence[str], known: Any, what: str) -> list[object]:
+def ids_of_words(words: Sequence[str], known: Any, what: str, cure: str | None) -> list[object]:
     """Turn words of a command line into ids of the dtype that the model knows.
 
     Parameters
@@ -156,47 +156,63 @@ def ids_of_words(words: Sequence[str], known: Any, what: str) -> list[object]:
         `user_ids_` or `item_ids_` of the model.
     what : str
         Start of a message, such as "recommend: user".
+    cure : str or None
+        End of the message about an id that is not among `known`; None lets whole numbers and texts pass.
 
     Raises
     ------
     UnknownIdError
-        A word is not written like these ids.
+        A word is not written like these ids, or is none of them.
     """
-    ids = frames.ids(known, what)
-    kind, label = ids.dtype.kind, ids.dtype.label
-    if kind == "string":
-        return list(words)
-    if kind == "integer":
-        return [_whole_number(word, what, label, ids.tolist) for word in words]
-    by_text = {str(value): value for value in ids.tolist()}
-    for word in words:
-        if word not in by_text:
-            some = ", ".join(list(by_text)[:5])
-            raise UnknownIdError(f"{what} {word!r} is unknown; the ids are {label}, such as {some}; write one of them")
-    return [by_text[word] for word in words]
+    column = frames.ids(known, what)
+    ids, label = column.tolist(), column.dtype.label
+    if column.dtype.kind == "string":
+        found: list[object] = list(words)
+    elif column.dtype.kind == "integer":
+        found = [_whole_number(word, what, label, ids) for word in words]
+    else:
+        by_text = {str(value): value for value in ids}
+        # A word that is no id stays a word, and so is refused below: there is no way to tell what it was to be.
+        found, cure = [by_text.get(word, word) for word in words], cure or "write one of them"
+    if cure is not None:
+        there = set(ids)
+        for word, value in zip(words, found, strict=True):
+            if value not in there:
+                some = first_five(ids[:5])
+                raise UnknownIdError(f"{what} {word} is not in the model, whose ids are {label} ({some}, ...); {cure}")
+    return found
 
 
-def _whole_number(word: str, what: str, label: str, known: Any) -> int:
+def _whole_number(word: str, what: str, label: str, known: Sequence[object]) -> int:
     try:
         return int(word)
     except ValueError:
         raise UnknownIdError(
-            f"{what} {word!r} is not a whole number, but the ids of this model are {label}, "
-            f"such as {first_five(known()[:5])}; write one of them"
+            f"{what} {word!r} is not a whole number, but the ids of this model are {label} "
+            f"({first_five(known[:5])}, ...); write one of them"
         ) from None
 
 
-def _read_movielens(path: Path) -> tuple[str, Any, Any, Any]:
+def _read_any(path: str) -> tuple[str, Any, Any, Any]:
+    """Return the name, the interactions, and the tables of users and items, None where there are none."""
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise DataError(
+            f"--data: there is no file or folder {path!r}; correct the path, "
+            "or get a set with 'twotower download ml-latest-small'"
+        )
+    if place.is_file() and not place.name.lower().endswith(".zip"):
+        return place.name, read_table(path, "--data"), None, None
     from twotower.datasets import movielens
 
-    data = movielens(path=path)
+    data = movielens(path=place)
     return data.name, data.ratings, data.users, data.items
 
 
-def _chosen(table: frames.Frame, name: str | None, role: str, *, optional: bool = False, what: str = "--data") -> Any:
+def _chosen(table: frames.Frame, name: str | None, role: str, *, optional: bool = False) -> Any:
     """Return the column named by an option, else the first usual name that the table has, else None if that may be."""
     if name is not None:
-        frames.column(table, name, what)
+        frames.column(table, name, "--data")
         return name
     for usual in _USUAL[role]:
         if usual in table.columns:
@@ -204,9 +220,13 @@ def _chosen(table: frames.Frame, name: str | None, role: str, *, optional: bool 
     if optional:
         return None
     raise SchemaError(
-        f"{what} has no column of {role} ids that is called {_listed(role)}; its columns are "
-        f"{', '.join(map(repr, table.columns))}; name it with --{role}-col"
+        f"--data has no column of {role} ids: its columns are {', '.join(map(repr, table.columns))}, "
+        f"but must have {_listed(role)}; name another with --{role}-col"
     )
+
+
+def _is_year(value: object) -> bool:
+    return isinstance(value, (int, float)) and not math.isnan(value)
 
 
 def _reader(option: str, is_parquet: bool) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,24 @@ import numpy as np
 
 import twotower as tt
 from twotower import frames
-from twotower.cli._commands import Commands, add_command, add_threads
+from twotower.cli._commands import Commands, add_command, add_threads, check_target
 from twotower.cli._cutting import cut
 from twotower.cli._data import Data, add_data_options, read_data, read_titles
+from twotower.cli._evaluate import METRICS, compare, popularity_like
 from twotower.cli._lists import with_titles, write_csv
-from twotower.cli._text import clip, rows_of, say, table
-from twotower.cli._training import METRICS, column_options, compare, popularity_like
+from twotower.cli._text import clip, rows_of, table
+from twotower.cli._train import column_options
 from twotower.errors import DataError
+from twotower.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Ratings of a demo, unless others are asked for: all of ml-1m, those of some users of the larger sets.
+_MOST_RATINGS = 1_200_000
 # A user's newest ratings for the test, and those before them for the validation.
 _TEST_ROWS, _VALID_ROWS = 5, 2
+_PATIENCE = 3
 _LISTED = 5
 _TITLE_WIDTH = 48
 
@@ -35,18 +40,21 @@ def add_demo(commands: Commands) -> None:
         commands,
         "demo",
         _demo,
-        summary="fit, measure, recommend and draw, on a MovieLens set or on made-up ratings",
-        about="Takes under a minute on two CPUs with ml-100k or without --data; larger sets take longer.",
+        summary="fit, measure, recommend and draw, on MovieLens or made-up data",
+        about="Takes some seconds, up to a minute with a large set, of which it takes some users only.",
         examples="""
             twotower demo
             twotower demo --data ml-100k.zip --output movies
         """,
     )
-    parser.add_argument("--output", default="demo-output", metavar="DIR", help="folder for the files (default: demo-output)")
+    output = "folder for a picture, lists and the model (default: demo-output)"
+    parser.add_argument("--output", default="demo-output", metavar="DIR", help=output)
+    ratings = f"take about so many ratings, those of users drawn at random; 0 takes all (default: {_MOST_RATINGS})"
+    parser.add_argument("--ratings", type=int, default=_MOST_RATINGS, metavar="N", help=ratings)
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data (default: chosen from the data)")
     parser.add_argument("--random-state", type=int, default=0, metavar="SEED", help="seed (default: 0)")
     add_threads(parser)
-    add_data_options(parser, required=False, what="what to learn from, instead of made-up ratings")
+    add_data_options(parser, required=False, what="what to learn from, instead of made-up data")
 
 
 @dataclass(frozen=True)
@@ -59,16 +67,29 @@ class _Parts:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from matplotlib.figure import Figure  # before the work, not after it
-
+    figure = _new_figure()  # what may be missing is missed before the work, not after it
     folder = _make_folder(args.output)
-    data = read_data(args) if args.data else _made_up(args.random_state)
+    names = {"user": args.user_col, "item": args.item_col, "rating": args.rating_col, "time": args.time_col}
+    if args.data:
+        data = read_data(args.data, users=args.users, items=args.items, columns=names)
+    else:
+        data = _made_up(args.random_state)
+    data = _show_data(data, args.ratings, args.random_state)
     parts = _cut(data, args.random_state)
     model = _fit(args, data, parts)
-    print(compare(data, model, parts.train, parts.test, METRICS), flush=True)
+    _head("Metrics on the test part")
+    print(compare(model, parts.train, parts.test, METRICS))
     _show_users(data, model, parts)
     _show_neighbors(data, model, parts)
-    _write_files(folder, data, model, parts, Figure(figsize=(11, 4.2), layout="constrained"))
+    _write_files(folder, data, model, parts, figure, args.data)
+
+
+def _new_figure() -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("demo: matplotlib is not installed; run pip install 'twotower[plot]'") from error
+    return Figure(figsize=(11, 4.2), layout="constrained")
 
 
 def _make_folder(name: str) -> Path:
@@ -76,45 +97,72 @@ def _make_folder(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(
-            f"demo: the folder {name!r} cannot be made ({error.strerror}); name another with --output"
-        ) from error
+        raise DataError(f"--output: the folder {name!r} cannot be made ({error.strerror}); name another one") from error
+    check_target("--output", folder / "model.twotower")
     return folder
 
 
 def _made_up(random_state: int) -> Data:
     data = tt.datasets.synthetic(random_state=random_state)
     titles = read_titles(data.items, "item_id", "title")
-    return Data(
-        "made-up ratings", data.ratings, data.users, data.items, "user_id", "item_id", "rating", "timestamp", titles
+    columns = ("user_id", "item_id", "rating", "timestamp")
+    return Data("made-up data", data.ratings, data.users, data.items, *columns, titles)
+
+
+# --- steps ------------------------------------------------------------------------------------------------------------
+
+
+def _show_data(data: Data, most: int, random_state: int) -> Data:
+    """Say what there is, and of a large set take some users, so that the demo stays short."""
+    _head("Data")
+    counts = {name: len(rows) for name, rows in (("users", data.users), ("items", data.items)) if rows is not None}
+    tables = "".join(f", a table of {number:,} {name}" for name, number in counts.items())
+    total = len(data.ratings)
+    print(f"{data.name}: {total:,} ratings{tables}", flush=True)
+    if not 0 < most < total:
+        return data
+    ratings = frames.table(data.ratings, "ratings")
+    users = frames.column(ratings, data.user_col, "ratings")
+    known = Vocabulary.fit(users, f"demo: {data.user_col!r} of ratings")
+    chosen = np.random.Generator(np.random.PCG64(random_state)).random(known.size) < most / total
+    ratings = frames.take(ratings, np.flatnonzero(chosen[known.encode(users)]))
+    print(
+        f"To be short: those of {chosen.sum():,} of its {known.size:,} users, drawn at random, {len(ratings):,} ratings"
     )
+    return replace(data, ratings=ratings.to_native(), users=_those(data, known.decode(np.flatnonzero(chosen))))
+
+
+def _those(data: Data, users: Any) -> Any:
+    """Return the rows of some users in the table of users: the others would be learned as people without ratings."""
+    if data.users is None:
+        return None
+    everyone = frames.table(data.users, "users")
+    rows = Vocabulary.fit(users, "users").encode(frames.column(everyone, data.user_col, "users"))
+    return frames.take(everyone, np.flatnonzero(rows >= 0)).to_native()
 
 
 def _cut(data: Data, random_state: int) -> _Parts:
-    counts = {name: len(rows) for name, rows in (("users", data.users), ("items", data.items)) if rows is not None}
-    tables = "".join(f", a table of {number:,} {name}" for name, number in counts.items())
-    _head("Data")
-    print(f"{data.name}: {len(data.ratings):,} ratings{tables}")
-    if data.time_col:
-        train, valid, test, _ = cut(
-            "demo", data, kind="leave_last", test=_TEST_ROWS, valid=_VALID_ROWS, random_state=random_state
-        )
-        print(
-            f"Each user's {_TEST_ROWS} newest ratings are the test, the {_VALID_ROWS} before them choose the best epoch, and the\n"
-            f"model learns from the rest: {len(train):,} / {len(valid):,} / {len(test):,} rows. Nobody is judged by what is older\n"
-            "than what was learned of him or her. Other people's later ratings are learned from, though,\n"
-            "which flatters all the figures below; 'twotower train --split time --test 0.2' has no such leak."
-        )
-    else:
-        train, valid, test, _ = cut("demo", data, kind="random", test=0.1, valid=0.05, random_state=random_state)
-        print(
-            "There are no times, so the test is a tenth of the rows, drawn at random, and a twentieth chooses\n"
-            f"the best epoch: {len(train):,} / {len(valid):,} / {len(test):,} rows. A service, which has to look ahead, would see lower figures."
-        )
+    by_time = data.time_col is not None
+    kind, for_test, for_valid = ("leave_last", _TEST_ROWS, _VALID_ROWS) if by_time else ("random", 0.1, 0.05)
+    train, valid, test, _ = cut("demo", data, kind=kind, test=for_test, valid=for_valid, random_state=random_state)
     if not len(test) or not len(valid):
         raise DataError(
-            f"demo: no user of {data.name} has more than {_TEST_ROWS + _VALID_ROWS} ratings, so there is nothing to test on; "
-            "use 'twotower train'"
+            f"demo: no user of {data.name} has more than {_TEST_ROWS + _VALID_ROWS} ratings, which leaves nothing to "
+            "test on; use 'twotower train'"
+        )
+    rows = f"{len(train):,} rows to learn from, {len(valid):,} to choose by, {len(test):,} to test on"
+    if by_time:
+        print(
+            f"Of each user, the newest {_TEST_ROWS} ratings are the test and the {_VALID_ROWS} before them choose the best\n"
+            f"epoch; the model learns from the rest: {rows}.\n"
+            "So nobody is judged by what is older than what was learned of that person. Other people's\n"
+            "later ratings are learned from, though, which flatters every figure below a little;\n"
+            "'twotower train --split time --test 0.2' looks at nobody's future."
+        )
+    else:
+        print(
+            f"There are no times, so the parts are drawn at random: {rows}.\n"
+            "A service has to look ahead and would see lower figures."
         )
     return _Parts(train, valid, test)
 
@@ -122,80 +170,76 @@ def _cut(data: Data, random_state: int) -> _Parts:
 def _fit(args: argparse.Namespace, data: Data, parts: _Parts) -> Any:
     _head("Training")
     options = {} if args.epochs is None else {"epochs": args.epochs}
-    model = tt.TwoTower(**column_options(data, None), **options, random_state=args.random_state, n_jobs=args.threads)
-    say("fitting a two-tower model with the features of both tables ...")
+    options.update(patience=_PATIENCE, random_state=args.random_state, n_jobs=args.threads)
+    model = tt.TwoTower(**column_options(data), **options)
     started = time.perf_counter()
     model.fit(parts.train, users=data.users, items=data.items, eval_set=parts.valid)
     seconds = time.perf_counter() - started
-    curve = rows_of(model.learning_curve_)
-    print(f"{len(curve['epoch'])} epochs in {seconds:.1f} s; kept epoch {model.best_epoch_}, the best on the validation part")
-    _head("Metrics on the test part")
+    epochs = len(rows_of(model.learning_curve_)["epoch"])
+    print(f"{epochs} epochs in {seconds:.1f} s; epoch {model.best_epoch_}, the best on the validation part, is kept")
     return model
 
 
 def _show_users(data: Data, model: Any, parts: _Parts) -> None:
     _head("Lists for three users")
-    print(f"(* among the {'newest ratings' if data.time_col else 'ratings'} that were kept for the test)")
+    print(f"(* is one of the {'newest ratings' if data.time_col else 'ratings'} that were kept for the test)")
     users = frames.ids(model.user_ids_, "users").tolist()
-    held_out = _items_of_users(data, parts.test, users)
-    learned = _items_of_users(data, parts.train, users)
+    held_out = _rows_by_user(data, model, parts.test)
+    learned = _rows_by_user(data, model, parts.train)
     for row in _three(learned, held_out):
-        liked = _best_rated(data, parts.train, learned[row])
+        liked = [_title(data, item) for item in _best_rated(data, parts.train, learned[row])]
         found = rows_of(model.recommend([users[row]], k=_LISTED))
-        hits = set(_values(parts.test, data.item_col, held_out[row]))
         items = found[data.item_col]
-        print(f"\nuser {users[row]}, {len(learned[row])} ratings learned from; liked {'; '.join(_title(data, item) for item in liked)}")
-        marks = ["*" if item in hits else "" for item in items]
+        kept = set(_values(parts.test, data.item_col, held_out[row]))
+        marks = ["*" if item in kept else "" for item in items]
+        print(f"\nuser {users[row]}, {len(learned[row])} ratings learned from\n  liked {'; '.join(liked)}")
         print(_indent(table({"rank": found["rank"], "": marks, **_named(data, items), "score": found["score"]})))
 
 
 def _show_neighbors(data: Data, model: Any, parts: _Parts) -> None:
-    rows = frames.ids(frames.column(frames.table(parts.train, "train"), data.item_col, "train"), "train")
-    vocabulary = frames.ids(model.item_ids_, "items").tolist()
-    counts = np.bincount(_encode(model.item_ids_, rows), minlength=len(vocabulary))
-    item = vocabulary[int(np.argmax(counts))]
+    column = frames.column(frames.table(parts.train, "train"), data.item_col, "train")
+    rows = Vocabulary.fit(model.item_ids_, "items").encode(column)
+    item = frames.ids(model.item_ids_, "items").tolist()[int(np.argmax(np.bincount(rows)))]
     _head(f"Most like {_title(data, item)}, which has the most ratings")
     found = rows_of(model.similar_items([item], k=_LISTED))
-    items = found[f"similar_{data.item_col}"]
-    print(_indent(table({"rank": found["rank"], **_named(data, items), "cosine": found["score"]})))
+    similar = found[f"similar_{data.item_col}"]
+    print(_indent(table({"rank": found["rank"], **_named(data, similar), "cosine": found["score"]})))
 
 
-def _write_files(folder: Path, data: Data, model: Any, parts: _Parts, figure: Figure) -> None:
-    left, right = figure.subplots(1, 2)
+def _write_files(folder: Path, data: Data, model: Any, parts: _Parts, figure: Figure, path: str | None) -> None:
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
     tt.plotting.learning_curve(model, ax=left)
-    baseline = popularity_like(model, parts.train)
-    tt.plotting.recall_curves({"TwoTower": model, "Popularity": baseline}, parts.test, ax=right)
+    models = {"TwoTower": model, "Popularity": popularity_like(model, parts.train)}
+    tt.plotting.recall_curves(models, parts.test, ax=right)
     figure.savefig(folder / "curves.png", dpi=150)
-
-    lists = with_titles(rows_of(model.recommend(k=10)), data.item_col, data.titles)
-    write_csv(folder / "recommendations.csv", lists)
+    lists = rows_of(model.recommend(k=10))
+    write_csv(folder / "recommendations.csv", with_titles(lists, data.item_col, data.titles))
     model.save(folder / "model.twotower")
+
     _head("Files")
-    user = lists[data.user_col][0]
-    for name, text in (
-        ("curves.png", "the learning curve, and recall@k for k from 1 to 100"),
-        ("recommendations.csv", f"10 items for each of {len(model.user_ids_):,} users"),
-        ("model.twotower", f"the model; twotower recommend {folder / 'model.twotower'} --user {user}"),
-    ):
-        print(f"{folder / name!s:<{len(str(folder)) + 21}}  {text}")
+    titles = f" --data {path}" if path else ""
+    command = f"twotower recommend {folder / 'model.twotower'} --user {lists[data.user_col][0]}{titles}"
+    texts = {
+        "curves.png": "the learning curve, and recall@k for k from 1 to 100",
+        "recommendations.csv": f"10 items for each of {len(model.user_ids_):,} users",
+        "model.twotower": "the model",
+    }
+    width = max(len(str(folder / name)) for name in texts)
+    for name, text in texts.items():
+        print(f"{folder / name!s:<{width}}  {text}")
+    print(f"\nnext: {command}")
 
 
-# --- ids, titles, users -----------------------------------------------------------------------------------------------
+# --- users and titles -------------------------------------------------------------------------------------------------
 
 
-def _encode(known: Any, ids: Any) -> np.ndarray:
-    from twotower.features import Vocabulary
-
-    return Vocabulary.fit(known, "ids").encode(ids)
-
-
-def _items_of_users(data: Data, part: Any, users: Sequence[object]) -> list[np.ndarray]:
-    """Return the positions in a table of each user's rows."""
-    column = frames.column(frames.table(part, "ratings"), data.user_col, "ratings")
-    rows = _encode(users, column)
+def _rows_by_user(data: Data, model: Any, part: Any) -> list[np.ndarray]:
+    """Return the positions of each user's rows in a table, in the order of the model's users."""
+    users = Vocabulary.fit(model.user_ids_, "users")
+    rows = users.encode(frames.column(frames.table(part, "ratings"), data.user_col, "ratings"))
     order = np.argsort(rows, kind="stable")
     # In front of the first border are the rows of users that the model does not know.
-    return np.split(order, np.searchsorted(rows[order], np.arange(len(users) + 1)))[1:-1]
+    return np.split(order, np.searchsorted(rows[order], np.arange(users.size + 1)))[1:-1]
 
 
 def _three(learned: Sequence[np.ndarray], held_out: Sequence[np.ndarray]) -> list[int]:
@@ -227,6 +271,9 @@ def _title(data: Data, item: object) -> str:
 def _named(data: Data, items: Sequence[object]) -> dict[str, Sequence[object]]:
     titles = {"title": [clip(data.titles.get(item, ""), _TITLE_WIDTH) for item in items]} if data.titles else {}
     return {data.item_col: items, **titles}
+
+
+# --- layout -----------------------------------------------------------------------------------------------------------
 
 
 def _head(text: str) -> None:

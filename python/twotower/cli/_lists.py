@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twotower.cli._commands import Commands, add_command, add_threads, check_target, open_model
-from twotower.cli._data import add_data_options, ids_of_words, read_title_options
+from twotower.cli._data import add_title_options, ids_of_words, titles_at
 from twotower.cli._text import rows_of, table
 
 
@@ -20,7 +20,7 @@ def add_recommend(commands: Commands) -> None:
         "recommend",
         _recommend,
         summary="print the best items for users",
-        about="Titles are shown where --items or --data has them; nothing else is read from there.",
+        about="Titles are shown where --data has them; nothing else is taken from there.",
         examples="""
             twotower recommend movies.twotower --user 1 -k 5
             twotower recommend movies.twotower --user 1 2 3 --data ml-100k.zip --exclude 50 181
@@ -41,22 +41,23 @@ def add_recommend(commands: Commands) -> None:
         help="users that the model does not know: an error, or the most popular items (default: raise)",
     )
     parser.add_argument("--output", metavar="FILE", help="write a CSV file instead of printing")
+    add_title_options(parser)
     add_threads(parser)
-    add_data_options(parser, required=False, what="where titles are")
 
 
 def _recommend(args: argparse.Namespace) -> None:
     target = None if args.output is None else check_target("--output", args.output)
     model = open_model(args)
-    users = None if args.everyone else ids_of_words(args.user, model.user_ids_, "recommend: user")
+    cure = "pass --on-unknown popular to get the most popular items" if args.on_unknown == "raise" else None
+    users = None if args.everyone else ids_of_words(args.user, model.user_ids_, "recommend: user", cure)
     lists = model.recommend(
         users,
         k=args.k,
         filter_seen=not args.include_seen,
-        exclude=ids_of_words(args.exclude, model.item_ids_, "recommend: item") or None,
+        exclude=ids_of_words(args.exclude, model.item_ids_, "recommend: item", None) or None,
         on_unknown=args.on_unknown,
     )
-    columns = with_titles(rows_of(lists), model.item_col, _titles(args, model))
+    columns = with_titles(rows_of(lists), model.item_col, titles_at(args.data, model.item_col, args.title_col))
     # The rank in front of the item reads better than behind its title.
     columns = {model.user_col: columns.pop(model.user_col), "rank": columns.pop("rank"), **columns}
     if target is None:
@@ -81,15 +82,15 @@ def add_similar(commands: Commands) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file that 'twotower train' wrote")
     parser.add_argument("--item", nargs="+", required=True, metavar="ID", help="items whose neighbors to print")
     parser.add_argument("-k", type=int, default=10, metavar="K", help="neighbors an item (default: 10)")
+    add_title_options(parser)
     add_threads(parser)
-    add_data_options(parser, required=False, what="where titles are")
 
 
 def _similar(args: argparse.Namespace) -> None:
     model = open_model(args)
-    items = ids_of_words(args.item, model.item_ids_, "similar: item")
+    items = ids_of_words(args.item, model.item_ids_, "similar: item", "ask for one of them")
     columns = rows_of(model.similar_items(items, k=args.k))
-    columns = with_titles(columns, f"similar_{model.item_col}", _titles(args, model))
+    columns = with_titles(columns, f"similar_{model.item_col}", titles_at(args.data, model.item_col, args.title_col))
     print(table({model.item_col: columns.pop(model.item_col), "rank": columns.pop("rank"), **columns}))
 
 
@@ -100,7 +101,11 @@ def with_titles(columns: Mapping[str, list[Any]], item_col: str, titles: Mapping
     title = {"title": [titles.get(item) for item in columns[item_col]]}
     names = list(columns)
     place = names.index(item_col) + 1
-    return {**{name: columns[name] for name in names[:place]}, **title, **{name: columns[name] for name in names[place:]}}
+    return {
+        **{name: columns[name] for name in names[:place]},
+        **title,
+        **{name: columns[name] for name in names[place:]},
+    }
 
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
@@ -114,8 +119,3 @@ def write_csv(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _titles(args: argparse.Namespace, model: Any) -> dict[object, str]:
-    args.user_col, args.item_col = args.user_col or model.user_col, args.item_col or model.item_col
-    return read_title_options(args, model.item_col)

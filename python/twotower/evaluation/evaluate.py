@@ -116,7 +116,9 @@ def evaluate(
     columns = parse(metrics)
     if on_unknown not in ("skip", "popular", "raise"):
         raise ValueError(f"evaluate: on_unknown is {on_unknown!r}, but must be one of 'skip', 'popular', 'raise'")
-    truth = _Truth.read(test, named)
+    # Read once: a lazy frame is collected here.
+    table = frames.table(test, "evaluate: test")
+    truth = _Truth.read(table, named)
     user_rows = {name: model._users.encode(truth.users) for name, model in named.items()}
     # The row where every model knows the user, -1 elsewhere.
     known = np.minimum.reduce(list(user_rows.values()))
@@ -146,7 +148,7 @@ def evaluate(
     for metric, column in zip(columns, zip(*values, strict=True), strict=True):
         result[metric.label] = np.array(column, dtype=np.float64)
     result.update({name: np.full(len(named), count, dtype=np.int64) for name, count in counts.items()})
-    return frames.build(test, result)
+    return frames.build(table, result)
 
 
 def _known_to_all(named: Mapping[str, Recommender]) -> int:
@@ -206,7 +208,7 @@ class _Truth:
     item_codes: np.ndarray
 
     @classmethod
-    def read(cls, test: Any, named: Mapping[str, Recommender]) -> _Truth:
+    def read(cls, table: frames.Frame, named: Mapping[str, Recommender]) -> _Truth:
         columns = [
             _agreed(named, option, "; fit them on tables with the same columns") for option in ("user_col", "item_col")
         ]
@@ -214,7 +216,6 @@ class _Truth:
             _agreed(named, option, ", since it tells which test rows are relevant; fit them with the same")
             for option in ("rating_col", "min_rating")
         )
-        table = frames.table(test, "evaluate: test")
         relevant = np.ones(len(table), dtype=np.bool_)
         if min_rating is not None and rating_col in table.columns:
             ratings = frames.numbers(

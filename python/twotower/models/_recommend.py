@@ -397,6 +397,9 @@ def _as_fitted(ids: IdColumn, fitted: IdType) -> IdColumn:
     """Bring ids that were not there in `fit` to its dtype, where that can hold them."""
     if ids.dtype.kind != fitted.kind or fitted.levels:
         return ids
+    # As distinct values and rows: what a categorical column is made of.
+    asked = Vocabulary.fit(ids, missing="skip")
+    ids = replace(asked.ids, rows=asked.encode(ids))
     if ids.values.dtype == object:
         return replace(ids, dtype=fitted)
     wanted = f"datetime64[{fitted.name}]" if fitted.kind == "datetime" else fitted.name or ids.values.dtype

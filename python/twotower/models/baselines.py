@@ -111,8 +111,10 @@ class Popularity(Recommender, kind="popularity"):
             check_column_name("fit", option, getattr(self, option), optional=True)
         if self.min_rating is not None:
             check_number("fit", "min_rating", self.min_rating)
+        # Read once: a lazy frame is collected here.
+        table = frames.table(interactions, "fit: interactions")
         pairs = encode_interactions(
-            interactions,
+            table,
             user_col=self.user_col,
             item_col=self.item_col,
             rating_col=self.rating_col,
@@ -130,7 +132,7 @@ class Popularity(Recommender, kind="popularity"):
             seen_offsets=lists.seen_offsets,
             seen_items=lists.seen_items,
             item_counts=lists.item_counts,
-            frame_kind=frames.frame_kind(interactions),
+            frame_kind=frames.frame_kind(table),
         )
         return self
 

@@ -243,6 +243,7 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
         KeyboardInterrupt; the model is fitted then.
         """
         self._check_options()
+        interactions = frames.table(interactions, "fit: interactions")
         pairs = self._read_pairs(interactions, users, items)
         check_learnable(pairs)
         lists = core.Interactions(pairs.user_rows, pairs.item_rows, pairs.weights, pairs.users.size, pairs.items.size)

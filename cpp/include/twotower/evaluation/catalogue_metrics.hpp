@@ -1,5 +1,6 @@
 #pragma once
 // What all lists together show of the catalogue.
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -9,7 +10,7 @@
 
 namespace twotower::evaluation {
 
-enum class CatalogueMetric {
+enum class CatalogueMetric : std::uint8_t {
   kCoverage,  // share of the catalogue that is in the top k of any query
   kNovelty,  // mean over the items in the top k of all queries, each time it is there, of -log2(positives of it / all positives):
              // mean self-information, Castells, Hurley, Vargas 2015, doi:10.1007/978-1-4899-7637-6_26. A count below 1 is taken

@@ -25,7 +25,7 @@ using Named = std::pair<std::string_view, Metric>;
 /// The measure names[i] at cutoffs[i] for every i.
 ///
 /// Throws      invalid_argument for sizes, a cutoff below 1, and a name that is not in `known`:
-///             'ranking_metrics: metrics[1] is "recal", but must be one of hits, recall'
+///             'ranking_metrics: metrics[1] is "recoll", but must be one of hits, recall'
 template <class Metric>
 std::vector<Measure<Metric>> measures_of(std::string_view function, std::span<const Named<Metric>> known,
                                          std::span<const std::string> names, std::span<const Index> cutoffs) {

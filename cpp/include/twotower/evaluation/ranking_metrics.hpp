@@ -12,7 +12,7 @@
 namespace twotower::evaluation {
 
 /// With R the number of relevant items of a query, n hits in the top k and h(r) = 1 if the item at rank r (from 1) is relevant:
-enum class RankingMetric {
+enum class RankingMetric : std::uint8_t {
   kHits,          // n
   kHitRate,       // 1 if n > 0, else 0
   kRecall,        // n / R
@@ -48,7 +48,7 @@ struct RelevantItems {
 /// Throws      invalid_argument for a query without relevant items (leave it out), relevant items that are not sorted, a relevant
 /// item
 ///             twice in one list, a row below -1, a row after -1, and sizes
-/// Cost        queries * K searches in a list of relevant items; a few values a rank for 256 queries at a time
+/// Cost        queries * K searches in a list of relevant items; a few values a rank for 64 queries at a time
 void ranking_metrics(ConstRows<Row> ranked, const RelevantItems& relevant, std::span<const RankingMeasure> measures,
                      const Threads& threads, Rows<double> values);
 

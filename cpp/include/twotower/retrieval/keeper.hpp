@@ -17,16 +17,18 @@ namespace twotower::retrieval {
 /// score gives it.
 using Key = std::uint64_t;
 
+inline constexpr std::uint32_t kSign = 0x80000000u;
+
 /// The score is not NaN; -0 counts as 0.
 inline Key key_of(float score, Row row) {
   const auto bits = std::bit_cast<std::uint32_t>(score + 0.0f);  // -0 + 0 is 0
-  const std::uint32_t ordered = bits ^ ((bits >> 31) != 0 ? 0xffffffffu : 0x80000000u);
-  return Key{ordered} << 32 | static_cast<std::uint32_t>(~row);
+  const std::uint32_t ordered = bits ^ ((bits & kSign) != 0 ? ~0u : kSign);
+  return Key{ordered} << 32u | ~static_cast<std::uint32_t>(row);
 }
 
 inline float score_of(Key key) {
-  const auto ordered = static_cast<std::uint32_t>(key >> 32);
-  return std::bit_cast<float>(ordered ^ ((ordered >> 31) != 0 ? 0x80000000u : 0xffffffffu));
+  const auto ordered = static_cast<std::uint32_t>(key >> 32u);
+  return std::bit_cast<float>(ordered ^ ((ordered & kSign) != 0 ? kSign : ~0u));
 }
 
 inline Row row_of(Key key) { return static_cast<Row>(~static_cast<std::uint32_t>(key)); }

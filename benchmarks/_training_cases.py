@@ -1,0 +1,111 @@
+"""What training_speed.py races: pairs, cases, and the batches that torch is given ready-made."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Training pairs."""
+
+    users: np.ndarray  # int32 (pairs)
+    items: np.ndarray  # int32 (pairs)
+    num_users: int
+    num_items: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One race: how batches are made, what the towers are, who takes part."""
+
+    name: str
+    batch_size: int
+    hidden: tuple[int, ...] = ()
+    group_size: int = 1
+    negatives: int = 0
+    item_bias: bool = False
+    optimizer: str = "adagrad"
+    learning_rate: float = 0.05
+    torch_forms: tuple[tuple[str, str], ...] = (("pairs", "adagrad"), ("distinct", "adagrad"), ("by hand", "adagrad"))
+
+
+ARRANGED = Case(
+    "arranged by user, 4096",
+    4096,
+    group_size=16,
+    negatives=2048,
+    item_bias=True,
+    optimizer="adam",
+    learning_rate=0.01,
+    torch_forms=(("distinct", "adam"), ("by hand", "adam"), ("by hand", "lazy_adam")),
+)
+
+
+def cases(batch_sizes: list[int]) -> list[Case]:
+    pairs = [
+        Case(f"{name}, {size}", size, hidden=hidden)
+        for name, hidden in (("pairs, ids only", ()), ("pairs, hidden 128", (128,)))
+        for size in batch_sizes
+    ]
+    return [*pairs, ARRANGED]
+
+
+class BatchMaker:
+    """Batches as the core makes them: a share of the users' groups, distinct candidates, their log weights."""
+
+    def __init__(self, case: Case, pairs: Pairs, *, seed: int = 1) -> None:
+        self._case, self._num_items = case, pairs.num_items
+        self._rng = np.random.default_rng(seed)
+        shares = np.bincount(pairs.items, minlength=pairs.num_items) / len(pairs.items)
+        absent = case.batch_size * np.log1p(-shares) + case.negatives * math.log1p(-1 / pairs.num_items)
+        self._log_weight = np.zeros(pairs.num_items)
+        self._log_weight[absent < 0] = -np.log(-np.expm1(absent[absent < 0]))
+
+        order = np.lexsort((self._rng.random(len(pairs.users)), pairs.users))
+        self._items, users = pairs.items[order], pairs.users[order]
+        of_user = np.arange(len(users)) - np.searchsorted(users, users)
+        begins = np.flatnonzero(of_user % case.group_size == 0)
+        self._offsets = np.append(begins, len(users))
+        self._owner = users[begins]
+        self._groups_a_batch = min(len(begins), round(case.batch_size * len(begins) / len(users)))
+
+    def make(self, count: int, *, as_pairs: bool = False) -> list[dict[str, np.ndarray]]:
+        """`as_pairs`: one column a pair; an item that is there m times then weighs 1 / m of what it does alone."""
+        groups = self._rng.permutation(len(self._owner))
+        count = min(count, len(groups) // self._groups_a_batch)
+        return [self._batch(part, as_pairs) for part in groups[: count * self._groups_a_batch].reshape(count, -1)]
+
+    def _batch(self, groups: np.ndarray, as_pairs: bool) -> dict[str, np.ndarray]:
+        begins, ends = self._offsets[groups], self._offsets[groups + 1]
+        rows = np.repeat(np.arange(len(groups)), ends - begins)
+        items = self._items[np.concatenate([np.arange(begin, end) for begin, end in zip(begins, ends, strict=True)])]
+        if as_pairs:
+            candidates, columns = items, np.arange(len(items))
+            log_weights = self._log_weight[items] - np.log(np.bincount(items, minlength=self._num_items)[items])
+        else:
+            drawn = self._rng.integers(0, self._num_items, self._case.negatives, dtype=np.int32)
+            candidates, columns = np.unique(np.concatenate([items, drawn]), return_inverse=True)
+            columns, log_weights = columns[: len(items)], self._log_weight[candidates]
+        return {
+            "queries": self._owner[groups],
+            "candidates": candidates,
+            "log_weights": log_weights,
+            "row_of_positive": rows,
+            "columns": columns,
+            "weights": np.full(len(items), 1 / len(items)),
+        }
+
+
+def arithmetic(case: Case, batch: dict[str, np.ndarray]) -> float:
+    """Floating point operations of a step on distinct candidates, forward and backward, matrix products alone."""
+    rows, columns = len(batch["queries"]), len(batch["candidates"])
+    widths = [WIDTH, *case.hidden, WIDTH] if case.hidden else []
+    layers = sum(before * after for before, after in itertools.pairwise(widths))
+    return 6.0 * rows * columns * WIDTH + 6.0 * (rows + columns) * layers
