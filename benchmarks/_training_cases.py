@@ -63,11 +63,6 @@ class BatchMaker:
     def __init__(self, case: Case, pairs: Pairs, *, seed: int = 1) -> None:
         self._case, self._num_items = case, pairs.num_items
         self._rng = np.random.default_rng(seed)
-        shares = np.bincount(pairs.items, minlength=pairs.num_items) / len(pairs.items)
-        absent = case.batch_size * np.log1p(-shares) + case.negatives * math.log1p(-1 / pairs.num_items)
-        self._log_weight = np.zeros(pairs.num_items)
-        self._log_weight[absent < 0] = -np.log(-np.expm1(absent[absent < 0]))
-
         order = np.lexsort((self._rng.random(len(pairs.users)), pairs.users))
         self._items, users = pairs.items[order], pairs.users[order]
         of_user = np.arange(len(users)) - np.searchsorted(users, users)
@@ -75,14 +70,29 @@ class BatchMaker:
         self._offsets = np.append(begins, len(users))
         self._owner = users[begins]
         self._groups_a_batch = min(len(begins), round(case.batch_size * len(begins) / len(users)))
+        self._log_weight = self._log_weights(min(math.ceil(len(users) / case.batch_size), len(begins)))
+
+    def _log_weights(self, batches: int) -> np.ndarray:
+        """-log P of every item, P = 1 - (1 - 1 / batches)^n (1 - 1 / items)^negatives for an item of n positives."""
+        counts = np.bincount(self._items, minlength=self._num_items)
+        absent = (1 - 1 / batches) ** counts * (1 - 1 / self._num_items) ** self._case.negatives
+        return -np.log(np.where(absent < 1, 1 - absent, 1.0))  # what cannot be there gets 0
 
     def make(self, count: int, *, as_pairs: bool = False) -> list[dict[str, np.ndarray]]:
-        """`as_pairs`: one column a pair; an item that is there m times then weighs 1 / m of what it does alone."""
+        """Up to `count` batches of other groups each."""
         groups = self._rng.permutation(len(self._owner))
         count = min(count, len(groups) // self._groups_a_batch)
-        return [self._batch(part, as_pairs) for part in groups[: count * self._groups_a_batch].reshape(count, -1)]
+        parts = groups[: count * self._groups_a_batch].reshape(count, -1)
+        return [self.batch(part, self._draw(), as_pairs=as_pairs) for part in parts]
 
-    def _batch(self, groups: np.ndarray, as_pairs: bool) -> dict[str, np.ndarray]:
+    def _draw(self) -> np.ndarray:
+        return self._rng.integers(0, self._num_items, self._case.negatives, dtype=np.int32)
+
+    def batch(self, groups: np.ndarray, drawn: np.ndarray, *, as_pairs: bool) -> dict[str, np.ndarray]:
+        """The batch of some groups and some drawn items.
+
+        `as_pairs` gives one column a pair, without drawn ones; an item that is there m times then weighs 1 / m of what it does alone.
+        """
         begins, ends = self._offsets[groups], self._offsets[groups + 1]
         rows = np.repeat(np.arange(len(groups)), ends - begins)
         items = self._items[np.concatenate([np.arange(begin, end) for begin, end in zip(begins, ends, strict=True)])]
@@ -90,7 +100,6 @@ class BatchMaker:
             candidates, columns = items, np.arange(len(items))
             log_weights = self._log_weight[items] - np.log(np.bincount(items, minlength=self._num_items)[items])
         else:
-            drawn = self._rng.integers(0, self._num_items, self._case.negatives, dtype=np.int32)
             candidates, columns = np.unique(np.concatenate([items, drawn]), return_inverse=True)
             columns, log_weights = columns[: len(items)], self._log_weight[candidates]
         return {

@@ -5,6 +5,7 @@ import decimal
 
 import numpy as np
 import pytest
+
 from twotower import errors
 
 

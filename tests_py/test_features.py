@@ -10,12 +10,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twotower import frames, persistence
 from twotower.errors import DataError, SchemaError
 from twotower.features import EncodedBags, EncodedCodes, EncodedNumbers, FeatureEncoder
 from twotower.schema import Categories, Category, Field, Numeric
 
-KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
+KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "pyarrow": pa.table,
+}
 COLUMNS = [Category("job"), Numeric("age"), Categories("tags")]
 PEOPLE = {
     "job": ["nurse", None, "cook", "nurse"],
@@ -39,13 +44,19 @@ def test_columns_become_arrays(make: Callable[[dict[str, Any]], Any]) -> None:
     frame = table(PEOPLE, make)
     encoder = FeatureEncoder.fit(frame, COLUMNS, "fit: users")
     job, age, tags = encoder.transform(frame, "fit: users")
-    assert isinstance(job, EncodedCodes) and job.codes.dtype == np.int32
-    assert job.codes.tolist() == [2, 0, 1, 2] and job.vocabulary_size == 3
-    assert isinstance(age, EncodedNumbers) and age.values.dtype == np.float32
+    assert isinstance(job, EncodedCodes)
+    assert job.codes.dtype == np.int32
+    assert job.codes.tolist() == [2, 0, 1, 2]
+    assert job.vocabulary_size == 3
+    assert isinstance(age, EncodedNumbers)
+    assert age.values.dtype == np.float32
     # mean 30, deviation sqrt((100 + 100 + 0) / 3)
     np.testing.assert_allclose(age.values, np.array([-10, 10, np.nan, 0]) / np.sqrt(200 / 3), rtol=1e-6)
-    assert isinstance(tags, EncodedBags) and tags.offsets.dtype == np.int64 and tags.codes.dtype == np.int32
-    assert tags.offsets.tolist() == [0, 2, 3, 4, 5] and tags.codes.tolist() == [2, 1, 0, 0, 1]
+    assert isinstance(tags, EncodedBags)
+    assert tags.offsets.dtype == np.int64
+    assert tags.codes.dtype == np.int32
+    assert tags.offsets.tolist() == [0, 2, 3, 4, 5]
+    assert tags.codes.tolist() == [2, 1, 0, 0, 1]
     assert tags.vocabulary_size == 3
     assert all(a.flags.c_contiguous for a in (job.codes, age.values, tags.offsets, tags.codes))
 
@@ -54,11 +65,14 @@ def test_columns_become_arrays(make: Callable[[dict[str, Any]], Any]) -> None:
 def test_rows_that_fit_never_saw(make: Callable[[dict[str, Any]], Any]) -> None:
     encoder = FeatureEncoder.fit(table(PEOPLE), COLUMNS, "fit: users")
     job, age, tags = encoder.transform(
-        table({"tags": [["new"], ["new", "b"]], "job": ["pilot", "cook"], "age": [None, 30.0]}, make), "recommend: users"
+        table({"tags": [["new"], ["new", "b"]], "job": ["pilot", "cook"], "age": [None, 30.0]}, make),
+        "recommend: users",
     )
     assert job.codes.tolist() == [0, 1]  # type: ignore[union-attr]
-    assert np.isnan(age.values[0]) and age.values[1] == 0  # type: ignore[union-attr]
-    assert tags.offsets.tolist() == [0, 1, 2] and tags.codes.tolist() == [0, 2]  # type: ignore[union-attr]
+    assert np.isnan(age.values[0])
+    assert age.values[1] == 0
+    assert tags.offsets.tolist() == [0, 1, 2]
+    assert tags.codes.tolist() == [0, 2]
 
 
 def test_no_columns_and_no_rows() -> None:
@@ -91,15 +105,19 @@ def test_rare_values_are_unknown() -> None:
     frame = table({"x": ["a", "b", "a", "c"]})
     encoder = FeatureEncoder.fit(frame, [column], "t")
     found = encoder.transform(frame, "t")[0]
-    assert isinstance(found, EncodedCodes) and found.codes.tolist() == [1, 0, 1, 0] and found.vocabulary_size == 2
+    assert isinstance(found, EncodedCodes)
+    assert found.codes.tolist() == [1, 0, 1, 0]
+    assert found.vocabulary_size == 2
     assert encoder.fields("users")[0].note == "2 values in fewer than 2 rows taken as unknown"
     bags = one(Categories("x", min_count=2), [["a", "b"], ["a"], ["c"]])
-    assert bags.codes.tolist() == [1, 1, 0] and bags.offsets.tolist() == [0, 1, 2, 3]
+    assert bags.codes.tolist() == [1, 1, 0]
+    assert bags.offsets.tolist() == [0, 1, 2, 3]
 
 
 def test_text_is_split_where_told() -> None:
     bags = one(Categories("x", separator="|"), ["Drama|War", "War", ""], ["War|Drama|New", "New"])
-    assert bags.offsets.tolist() == [0, 2, 3] and bags.codes.tolist() == [2, 1, 0]
+    assert bags.offsets.tolist() == [0, 2, 3]
+    assert bags.codes.tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +133,8 @@ def test_text_is_split_where_told() -> None:
             Category("x"),
             pd.to_datetime(["2020-01-01"]).astype("datetime64[ns]"),
             SchemaError,
-            "fit: users: column 'x' holds datetimes (Datetime(time_unit='ns', time_zone=None)), but Category needs one value "
+            "fit: users: column 'x' holds datetimes (Datetime(time_unit='ns', time_zone=None)), but "
+            "Category needs one value "
             "a row; turn them into text or numbers",
         ),
         (
@@ -146,15 +165,13 @@ def test_text_is_split_where_told() -> None:
             Categories("y"),
             [["a"]],
             SchemaError,
-            "fit: users has no column 'y'; its columns are 'x'; did you mean 'x'?",
+            "fit: users has no column 'y'; its columns are 'x'; name the right one, or add it",
         ),
     ],
 )
 def test_values_that_do_not_fit_their_kind(column: Any, values: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
         one(column, values)
-    if column.column == "y":
-        message = "fit: users has no column 'y'; its columns are 'x'; name the right one, or add it"
     assert str(caught.value) == message
 
 
@@ -200,13 +217,14 @@ def test_scaled_numbers_are_finite_or_missing(values: list[float]) -> None:
 
 
 def test_state_there_and_back(tmp_path: Any) -> None:
-    encoder = FeatureEncoder.fit(table(PEOPLE), [*COLUMNS, Category("job2", min_count=2)][:3], "t")
+    encoder = FeatureEncoder.fit(table(PEOPLE), COLUMNS, "t")
     meta, arrays = encoder.state()
     persistence.write(tmp_path / "one", "x", meta, arrays)
     persistence.write(tmp_path / "two", "x", *FeatureEncoder.fit(table(PEOPLE), COLUMNS, "t").state())
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     again = FeatureEncoder.from_state(*persistence.read(tmp_path / "one")[1:])
-    assert again.columns == encoder.columns and again.fields("users") == encoder.fields("users")
+    assert again.columns == encoder.columns
+    assert again.fields("users") == encoder.fields("users")
     for old, new in zip(encoder.transform(table(PEOPLE), "t"), again.transform(table(PEOPLE), "t"), strict=True):
         for name, value in vars(old).items():
             np.testing.assert_array_equal(value, getattr(new, name))
@@ -223,7 +241,7 @@ def test_state_that_does_not_fit_together(damage: str) -> None:
         del meta["columns"][0]["column"]
     else:
         meta["columns"][0]["column"]["kind"] = "Timestamp"
-    with pytest.raises(DataError, match="do not fit together .*; save the model again"):
+    with pytest.raises(DataError, match=r"do not fit together .*; save the model again$"):
         FeatureEncoder.from_state(meta, arrays)
 
 

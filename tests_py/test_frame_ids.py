@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twotower import frames
+
+from twotower import frame_ids, frames
 from twotower.errors import SchemaError
 from twotower.vocabulary import Vocabulary
 
@@ -27,7 +28,8 @@ def there_and_back(native: Any) -> Any:
     column = frames.column(frame, "x", "t")
     vocabulary = Vocabulary.from_state(*Vocabulary.fit(column).state())
     rows = vocabulary.encode(column)
-    assert rows.dtype == np.int32 and (rows >= 0).all()
+    assert rows.dtype == np.int32
+    assert (rows >= 0).all()
     return frames.build(native, {"x": vocabulary.decode(rows)})
 
 
@@ -36,9 +38,11 @@ def assert_same(native: Any) -> None:
     if isinstance(native, pd.DataFrame):
         pd.testing.assert_frame_equal(back, native.reset_index(drop=True), check_categorical=False)
     elif isinstance(native, pl.DataFrame):
-        assert back.schema == native.schema and back["x"].to_list() == native["x"].to_list()
+        assert back.schema == native.schema
+        assert back["x"].to_list() == native["x"].to_list()
     else:
-        assert back.schema == native.schema and back.to_pylist() == native.to_pylist()
+        assert back.schema == native.schema
+        assert back.to_pylist() == native.to_pylist()
 
 
 # --- whole columns ----------------------------------------------------------------------------------------------------
@@ -93,7 +97,8 @@ def test_pandas_categories_out_of_order_and_unused() -> None:
     assert vocabulary.ids.tolist() == ["a", "b"]
     back = there_and_back(native)
     assert back["x"].tolist() == ["b", "a", "b"]
-    assert back["x"].cat.categories.tolist() == ["a", "b"] and not back["x"].cat.ordered
+    assert back["x"].cat.categories.tolist() == ["a", "b"]
+    assert not back["x"].cat.ordered
 
 
 @pytest.mark.parametrize(
@@ -196,7 +201,11 @@ def test_missing_ids_are_marked(native: Any) -> None:
 
 
 def test_large_whole_numbers_beside_missing_ones_lose_no_digit() -> None:
-    for native in (pd.Series([2**60 + 1, None], dtype="Int64"), pl.Series([2**60 + 1, None]), pa.array([2**60 + 1, None])):
+    for native in (
+        pd.Series([2**60 + 1, None], dtype="Int64"),
+        pl.Series([2**60 + 1, None]),
+        pa.array([2**60 + 1, None]),
+    ):
         assert frames.ids(native, "x").tolist() == [2**60 + 1, None]
 
 
@@ -223,8 +232,53 @@ def test_dtypes_that_cannot_be_ids(native: Any, shown: str) -> None:
     with pytest.raises(SchemaError) as caught:
         frames.ids(native, "fit: column 'x'")
     assert str(caught.value) == (
-        f"fit: column 'x': ids have dtype {shown}, but must be numbers, text, dates or hashable objects; turn them into text"
+        f"fit: column 'x': ids have dtype {shown}, but must be numbers, text, dates or hashable "
+        f"objects; turn them into text"
     )
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+_LISTS = [[], [3, 1], None, [None, 3], [], [2]]
+
+
+@pytest.mark.parametrize(
+    "native",
+    [
+        pl.Series(_LISTS),
+        pl.Series([[9], *_LISTS])[1:],
+        pl.concat([pl.Series(_LISTS[:2]), pl.Series(_LISTS[2:])], rechunk=False),
+        pa.array(_LISTS),
+        pa.array([[9], *_LISTS])[1:],
+        pa.chunked_array([_LISTS[:2], _LISTS[2:]], type=pa.list_(pa.int8())),
+        pa.array(_LISTS, type=pa.large_list(pa.int64())),
+    ],
+)
+def test_lists_are_flattened_by_their_library(native: Any) -> None:
+    flattened = frame_ids.flatten(native)
+    assert flattened is not None
+    assert flattened[0].tolist() == [0, 2, 0, 2, 0, 1]
+    assert frames.ids(flattened[1], "x").tolist() == [3, 1, None, 3, 2]
+    table = pl.DataFrame({"x": native}) if isinstance(native, pl.Series) else pa.table({"x": native})
+    offsets, elements = frames.lists(frames.table(table, "t").get_column("x"), "x")
+    assert offsets.tolist() == [0, 0, 2, 2, 3, 3, 4]
+    assert elements.tolist() == [3, 1, 3, 2]
+
+
+@pytest.mark.parametrize("native", [pd.Series([[1]]), pl.Series([1]), pa.array([1]), pl.Series(["List"])])
+def test_other_columns_are_not_flattened(native: Any) -> None:
+    assert frame_ids.flatten(native) is None
+
+
+@pytest.mark.parametrize(
+    "native", [pl.Series([[], None], dtype=pl.List(pl.String)), pa.array([[], None], pa.list_(pa.string()))]
+)
+def test_only_empty_lists(native: Any) -> None:
+    flattened = frame_ids.flatten(native)
+    assert flattened is not None
+    assert flattened[0].tolist() == [0, 0]
+    assert len(flattened[1]) == 0
 
 
 # --- from one library into another ------------------------------------------------------------------------------------

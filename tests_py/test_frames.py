@@ -10,10 +10,15 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+
 from twotower import frames
 from twotower.errors import DataError, SchemaError
 
-KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
+KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "pyarrow": pa.table,
+}
 D = decimal.Decimal
 
 
@@ -35,7 +40,8 @@ def test_any_table_is_taken_and_names_its_library(make: Callable[[dict[str, Any]
     assert frame.to_native() is native
     assert frames.table(frame, "t").to_native() is native
     assert make is KINDS[frames.frame_kind(native)]
-    assert frames.is_table(native) and frames.is_table(frame)
+    assert frames.is_table(native)
+    assert frames.is_table(frame)
 
 
 def test_a_lazy_frame_is_collected() -> None:
@@ -170,7 +176,8 @@ def test_kinds_of_one_library(native: Any, kind: str) -> None:
 )
 def test_ids_of_any_column_or_list(values: Any) -> None:
     found = frames.ids(values, "x")
-    assert found.tolist() == [3, 1] and found.dtype.label == "int64"
+    assert found.tolist() == [3, 1]
+    assert found.dtype.label == "int64"
     assert frames.ids(found, "x") is found
 
 
@@ -240,15 +247,20 @@ def test_times(make: Callable[[dict[str, Any]], Any], values: list[Any], expecte
 
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "America/New_York"])
 def test_datetimes_sort_as_instants(make: Callable[[dict[str, Any]], Any], zone: str | None) -> None:
-    stamps = pd.Series(pd.to_datetime(["2020-10-26 03:00", "2020-10-26 02:00", "1960-01-01 00:00"])).dt.tz_localize(zone)
+    stamps = pd.Series(pd.to_datetime(["2020-10-26 03:00", "2020-10-26 02:00", "1960-01-01 00:00"])).dt.tz_localize(
+        zone
+    )
     values = stamps if make is pd.DataFrame else pa.array(stamps)
     if make is pl.DataFrame:
         values = pl.Series(pa.array(stamps))
     found = frames.times(series(make, values), "x")
-    assert found.dtype == np.int64 and found.argsort().tolist() == [2, 1, 0]
+    assert found.dtype == np.int64
+    assert found.argsort().tolist() == [2, 1, 0]
 
 
-@pytest.mark.parametrize("values", [[1, None, 2, None], [1.0, np.inf, 2.0, np.nan], [dt.datetime(2020, 1, 1), None] * 2])
+@pytest.mark.parametrize(
+    "values", [[1, None, 2, None], [1.0, np.inf, 2.0, np.nan], [dt.datetime(2020, 1, 1), None] * 2]
+)
 def test_a_missing_time(make: Callable[[dict[str, Any]], Any], values: list[Any]) -> None:
     with pytest.raises(DataError) as caught:
         frames.times(series(make, values), "split.time: column 'timestamp'")
@@ -265,7 +277,8 @@ def test_text_is_no_time() -> None:
 
 def test_lists(make: Callable[[dict[str, Any]], Any]) -> None:
     offsets, elements = frames.lists(series(make, [["b", "a"], None, [], ["a", None]]), "x")
-    assert offsets.tolist() == [0, 2, 2, 2, 3] and offsets.dtype == np.int64
+    assert offsets.tolist() == [0, 2, 2, 2, 3]
+    assert offsets.dtype == np.int64
     assert elements.tolist() == ["b", "a", "a"]
 
 
@@ -336,4 +349,5 @@ def test_build_an_empty_table(make: Callable[[dict[str, Any]], Any]) -> None:
     words = frames.ids(["a", "b"], "x").take(np.array([], dtype=np.int64))
     native = frames.build(make({"a": [1]}), {"word": words, "score": np.empty(0, dtype=np.float32)})
     frame = frames.table(native, "t")
-    assert len(frame) == 0 and str(frame.schema["word"]) in ("String", "Object")
+    assert len(frame) == 0
+    assert str(frame.schema["word"]) in ("String", "Object")

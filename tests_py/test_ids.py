@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twotower import ids
 from twotower.errors import SchemaError
 
@@ -36,7 +37,10 @@ Berlin = ZoneInfo("Europe/Berlin")
         ([dt.date(2020, 1, 2)], "date"),
         ([dt.datetime(2020, 1, 2)], "datetime[us]"),
         ([dt.datetime(2020, 1, 2, tzinfo=Berlin)], "datetime[us, Europe/Berlin]"),
-        ([dt.datetime(2020, 1, 2, tzinfo=Berlin), dt.datetime(2020, 1, 2, tzinfo=dt.timezone.utc)], "datetime[us, UTC]"),
+        (
+            [dt.datetime(2020, 1, 2, tzinfo=Berlin), dt.datetime(2020, 1, 2, tzinfo=dt.timezone.utc)],
+            "datetime[us, UTC]",
+        ),
         ([dt.datetime(2020, 1, 2, tzinfo=Berlin), dt.datetime(2020, 1, 2)], "mixed objects"),
         ([np.datetime64("2020-01-02T00:00:00.000000001")], "datetime[ns]"),
         ([(1, 2), (3, 4)], "mixed objects"),
@@ -61,14 +65,16 @@ def test_every_way_to_say_missing(gone: object) -> None:
 
 def test_only_missing_values() -> None:
     column = ids.from_objects([None, None])
-    assert len(column) == 2 and column.missing_rows().tolist() == [0, 1]
+    assert len(column) == 2
+    assert column.missing_rows().tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("name", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
 def test_arrays_of_whole_numbers_are_not_copied(name: str) -> None:
     array = np.array([np.iinfo(name).max, 0, np.iinfo(name).min], dtype=name)
     column = ids.from_numpy(array, "x")
-    assert np.shares_memory(column.values, array) and column.dtype.label == name
+    assert np.shares_memory(column.values, array)
+    assert column.dtype.label == name
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,8 @@ def test_arrays_of_whole_numbers_are_not_copied(name: str) -> None:
 )
 def test_arrays(array: np.ndarray, label: str, missing: list[int]) -> None:
     column = ids.from_numpy(array, "x")
-    assert column.dtype.label == label and column.missing_rows().tolist() == missing
+    assert column.dtype.label == label
+    assert column.missing_rows().tolist() == missing
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,9 @@ def test_fixed_offsets_and_unknown_zones_still_word_themselves() -> None:
 
 _WIDTHS = st.sampled_from(["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
 _WHOLE = st.integers(-(2**63), 2**64 - 1)
-_EDGES = st.sampled_from([0, 1, -1, 127, 128, 255, 256, 2**24 + 1, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, -(2**63), -(2**31)])
+_EDGES = st.sampled_from(
+    [0, 1, -1, 127, 128, 255, 256, 2**24 + 1, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, -(2**63), -(2**31)]
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -155,7 +164,11 @@ def test_comparable_takes_whole_floats_only(target: str, numbers: list[float]) -
     converted, same = ids.comparable(query, np.dtype(target))
     assert same is not None
     for i, number in enumerate(numbers):
-        fits = np.isfinite(number) and number == int(number) and np.iinfo(target).min <= int(number) <= np.iinfo(target).max
+        fits = (
+            np.isfinite(number)
+            and number == int(number)
+            and np.iinfo(target).min <= int(number) <= np.iinfo(target).max
+        )
         assert same[i] == fits
         if fits:
             assert int(converted[i]) == int(number)
@@ -164,8 +177,10 @@ def test_comparable_takes_whole_floats_only(target: str, numbers: list[float]) -
 def test_comparable_times() -> None:
     query = np.array(["2020-01-01T00:00:00.5", "2020-01-01T00:00:01"], dtype="datetime64[ms]")
     _, same = ids.comparable(query, np.dtype("datetime64[s]"))
-    assert same is not None and same.tolist() == [False, True]
+    assert same is not None
+    assert same.tolist() == [False, True]
     far = np.array(["5000-01-01", "2020-01-01"], dtype="datetime64[s]")
     converted, same = ids.comparable(far, np.dtype("datetime64[ns]"))
-    assert same is not None and same.tolist() == [False, True]
+    assert same is not None
+    assert same.tolist() == [False, True]
     assert converted[1] == far[1]

@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+
 from twotower import frames
 from twotower.errors import SchemaError
 from twotower.schema import (
@@ -27,7 +28,11 @@ from twotower.schema import (
     resolve,
 )
 
-KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
+KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "pyarrow": pa.table,
+}
 
 
 # --- the kinds --------------------------------------------------------------------------------------------------------
@@ -54,11 +59,17 @@ def test_columns_through_json(column: Any) -> None:
     [
         (lambda: Category("c", width=0), "Category('c'): width is 0, but must be a whole number of at least 1"),
         (lambda: Category("c", width=2.5), "Category('c'): width is 2.5, but must be a whole number of at least 1"),
-        (lambda: Category("c", min_count=True), "Category('c'): min_count is True, but must be a whole number of at least 1"),
-        (lambda: Categories("g", min_count=0), "Categories('g'): min_count is 0, but must be a whole number of at least 1"),
+        (
+            lambda: Category("c", min_count=True),
+            "Category('c'): min_count is True, but must be a whole number of at least 1",
+        ),
+        (
+            lambda: Categories("g", min_count=0),
+            "Categories('g'): min_count is 0, but must be a whole number of at least 1",
+        ),
         (
             lambda: Categories("g", pooling="max"),
-            "Categories('g'): pooling is 'max', but must be \"mean\", \"sum\" or \"sqrt\"",
+            'Categories(\'g\'): pooling is \'max\', but must be "mean", "sum" or "sqrt"',
         ),
         (
             lambda: Categories("g", separator=""),
@@ -66,7 +77,7 @@ def test_columns_through_json(column: Any) -> None:
         ),
         (lambda: Numeric("n", scale="robust"), "Numeric('n'): scale is 'robust', but must be \"standard\" or \"none\""),
     ],
-)  # fmt: skip
+)
 def test_options_that_a_kind_does_not_have(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(SchemaError) as caught:
         make()
@@ -148,7 +159,11 @@ def test_inference_on_people_and_films(make: Callable[[dict[str, Any]], Any]) ->
         ("genre_id", [1.0, 2.0, None] * 10, Category("genre_id")),
         ("genre_id", [1.5, 2.0, None] * 10, Numeric("genre_id")),
         ("word", [f"w{i}" for i in range(20)], Category("word")),
-        ("word", [f"w{i}" for i in range(21)], LeftOut("word", "21 values in 21 rows: names a row, does not describe it")),
+        (
+            "word",
+            [f"w{i}" for i in range(21)],
+            LeftOut("word", "21 values in 21 rows: names a row, does not describe it"),
+        ),
         ("word", [f"w{i}" for i in range(90)] + ["w0"] * 10, Category("word")),
         ("gone", [None, None], LeftOut("gone", "every value is missing")),
         ("tags", [[], []], LeftOut("tags", "every list is empty")),
@@ -227,7 +242,8 @@ def test_a_name_is_taken_however_many_values_it_has() -> None:
         (
             [Numeric("user_id")],
             SchemaError,
-            "fit: user_features holds Numeric(column='user_id', scale='standard'), but the ids of users are in 'user_id'; "
+            "fit: user_features holds Numeric(column='user_id', scale='standard'), but the ids of "
+            "users are in 'user_id'; "
             "use Id('user_id')",
         ),
     ],
@@ -249,7 +265,8 @@ def test_a_named_column_of_times() -> None:
     with pytest.raises(SchemaError) as caught:
         resolve(["added"], items, "item_id", side="items")
     assert str(caught.value) == (
-        "fit: column 'added' of items cannot be a feature: times are not used by this version; leave it out or convert it"
+        "fit: column 'added' of items cannot be a feature: times are not used by this version; leave "
+        "it out or convert it"
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twotower.errors import DataError, UnknownIdError
 from twotower.vocabulary import Vocabulary
 
@@ -150,7 +151,8 @@ def test_all_of_int8() -> None:
 )
 def test_ids_of_another_dtype(fitted: Any, asked: Any, rows: list[int]) -> None:
     found = Vocabulary.fit(fitted).encode(asked)
-    assert found.tolist() == rows and found.dtype == np.int32
+    assert found.tolist() == rows
+    assert found.dtype == np.int32
 
 
 def test_the_same_instant_in_another_zone() -> None:
@@ -165,7 +167,8 @@ def test_encoding_does_not_change_what_it_was_given() -> None:
     asked = np.array([3, 9])
     vocabulary = Vocabulary.fit(ids)
     vocabulary.encode(asked)
-    assert ids.tolist() == [3, 1, 2] and asked.tolist() == [3, 9]
+    assert ids.tolist() == [3, 1, 2]
+    assert asked.tolist() == [3, 9]
 
 
 # --- unknown ids ------------------------------------------------------------------------------------------------------
@@ -181,15 +184,20 @@ def test_encoding_does_not_change_what_it_was_given() -> None:
             "recommend: users: 3 of 3 ids are unknown (first: '1', '2'); the fitted ids are int64, these are string; "
             "pass known ones",
         ),
-        ([1, 2], np.array([5, 6, 7, 8, 9, 10], np.int16), "recommend: users: 6 of 6 ids are unknown (first: 5, 6, 7, 8, 9); pass known ones"),
+        (
+            [1, 2],
+            np.array([5, 6, 7, 8, 9, 10], np.int16),
+            "recommend: users: 6 of 6 ids are unknown (first: 5, 6, 7, 8, 9); pass known ones",
+        ),
         (
             ["a"],
             [1],
-            "recommend: users: 1 of 1 id is unknown (first: 1); the fitted ids are string, these are int64; pass known ones",
+            "recommend: users: 1 of 1 id is unknown (first: 1); the fitted ids are string, these are "
+            "int64; pass known ones",
         ),
         (["a"], [None, "a"], "recommend: users: 1 of 2 ids is unknown (first: None); pass known ones"),
     ],
-)  # fmt: skip
+)
 def test_unknown_ids(fitted: Any, asked: Any, message: str) -> None:
     with pytest.raises(UnknownIdError) as caught:
         Vocabulary.fit(fitted).encode_known(asked, "recommend: users", "pass known ones")

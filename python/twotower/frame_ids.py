@@ -17,7 +17,7 @@ from twotower import ids
 from twotower.errors import SchemaError
 from twotower.ids import Array, IdColumn, IdType
 
-__all__ = ["read", "write"]
+__all__ = ["flatten", "read", "write"]
 
 Codes = tuple[npt.NDArray[np.int32], IdColumn]
 
@@ -92,6 +92,33 @@ def write(column: IdColumn, library: str) -> Any:
     if column.missing is not None or (column.rows is not None and column.missing_rows().size):
         column = _separate_missing(column)
     return writers[library](column)
+
+
+def flatten(native: Any) -> tuple[npt.NDArray[np.int64], Any] | None:
+    """Take a column of lists apart without a Python object per list, where its library can.
+
+    Parameters
+    ----------
+    native : series or array of any library
+
+    Returns
+    -------
+    counts : int64 ndarray (n,)
+        Length of every list, 0 for a missing one.
+    elements : native series or array
+        All elements in order.
+        None instead of both for columns of Python lists, and for libraries without lists.
+    """
+    library = type(native).__module__.partition(".")[0]
+    if library == "polars" and str(native.dtype).startswith("List"):
+        lengths = native.list.len().fill_null(0)
+        # explode() makes a null of an empty list.
+        return lengths.to_numpy().astype(np.int64), native.filter(lengths > 0).explode()
+    if library == "pyarrow" and str(native.type).startswith(("list", "large_list")):
+        compute = importlib.import_module("pyarrow.compute")
+        lengths = compute.fill_null(compute.list_value_length(native), 0)
+        return lengths.to_numpy().astype(np.int64), compute.list_flatten(native)
+    return None
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

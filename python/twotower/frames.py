@@ -319,13 +319,17 @@ def lists(series: Series, what: str, separator: str | None = None) -> tuple[npt.
             else "; use Category for single values"
         )
         raise SchemaError(f"{what} holds {_KIND_WORDS.get(kind, kind)} ({series.dtype}), but must hold {wanted}{cure}")
-    rows = [_elements(value, separator, what) for value in series.to_list()]
-    counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-    elements = _ids.from_objects(list(chain.from_iterable(rows)), what)
+    native = None if separator else frame_ids.flatten(series.to_native())
+    if native is not None:
+        counts, elements = native[0], ids(native[1], what)
+    else:
+        rows = [_elements(value, separator, what) for value in series.to_list()]
+        counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        elements = _ids.from_objects(list(chain.from_iterable(rows)), what)
     gone = elements.missing_rows()
     if gone.size:
-        row_of = np.repeat(np.arange(len(rows)), counts)
-        counts -= np.bincount(row_of[gone], minlength=len(rows))
+        row_of = np.repeat(np.arange(len(counts)), counts)
+        counts = counts - np.bincount(row_of[gone], minlength=len(counts))
         keep = np.ones(len(elements), dtype=np.bool_)
         keep[gone] = False
         elements = elements.take(keep)

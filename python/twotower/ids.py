@@ -266,7 +266,7 @@ def _native(kind: Kind, values: Sequence[Any]) -> IdColumn | None:
         # Through plain integers: NumPy turns a list of mixed widths into floats, and before version 2 wraps -1 to uint64.
         plain = [int(v) for v in values]
         low, high = min(plain), max(plain)
-        name = "int64" if -(2**63) <= low and high < 2**63 else "uint64" if low >= 0 and high < 2**64 else None
+        name = "int64" if low >= -(2**63) and high < 2**63 else "uint64" if low >= 0 and high < 2**64 else None
         return None if name is None else IdColumn(np.array(plain, dtype=name), IdType("integer", name))
     if kind == "float":
         # Integers beyond 2**53 lose digits as floats: such a mixture stays as it is.

@@ -220,7 +220,9 @@ def long_tail(interactions: Any, *, item_col: str = "item_id", ax: Axes | None =
     ax.set_ylabel("interactions")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter("{x:,.0f}")
-    ax.set_title(f"Long tail: the top {top:,} of {len(counts):,} items have {share:.0%} of the interactions", loc="left")
+    ax.set_title(
+        f"Long tail: the top {top:,} of {len(counts):,} items have {share:.0%} of the interactions", loc="left"
+    )
     return ax
 
 

@@ -55,7 +55,8 @@ TEST_CASE("check_in_range: both ends belong to it, nan does not") {
   CHECK_NOTHROW(check_in_range("Schedule", "final_share", 1, 0, 1));
   CHECK_THROWS_AS(check_in_range("Schedule", "final_share", 2, 0, 1), std::invalid_argument);
   CHECK_THROWS_WITH(check_in_range("Schedule", "final_share", 2, 0, 1), "Schedule: final_share is 2, but must be in [0, 1]");
-  CHECK_THROWS_WITH(check_in_range("Schedule", "final_share", -0.25, 0, 1), "Schedule: final_share is -0.25, but must be in [0, 1]");
+  CHECK_THROWS_WITH(check_in_range("Schedule", "final_share", -0.25, 0, 1),
+                    "Schedule: final_share is -0.25, but must be in [0, 1]");
   CHECK_THROWS_WITH(check_in_range("Schedule", "final_share", kNaN, 0, 1), "Schedule: final_share is nan, but must be in [0, 1]");
 }
 
@@ -72,7 +73,8 @@ TEST_CASE("check_finite: names the first entry that is not") {
   CHECK_THROWS_AS(check_finite("Interactions", "weights", Floats{kNaN}), std::invalid_argument);
   CHECK_THROWS_WITH(check_finite("Interactions", "weights", Floats{1, 2, kNaN, kInf}),
                     "Interactions: weights[2] is nan, but must be a finite number");
-  CHECK_THROWS_WITH(check_finite("Interactions", "weights", Floats{-kInf}), "Interactions: weights[0] is -inf, but must be a finite number");
+  CHECK_THROWS_WITH(check_finite("Interactions", "weights", Floats{-kInf}),
+                    "Interactions: weights[0] is -inf, but must be a finite number");
 }
 
 TEST_CASE("check_not_infinite: nan passes, for it means missing") {
@@ -101,7 +103,8 @@ TEST_CASE("check_offsets: run from 0 to the end and never back") {
   CHECK_NOTHROW(check_offsets("Bag", "offsets", Offsets{0}, 0));
   CHECK_NOTHROW(check_offsets("Bag", "offsets", Offsets{0, 2, 2, 5}, 5));
   CHECK_THROWS_AS(check_offsets("Bag", "offsets", Offsets{}, 0), std::invalid_argument);
-  CHECK_THROWS_WITH(check_offsets("Bag", "offsets", Offsets{}, 0), "Bag: offsets runs from nothing to nothing, but must run from 0 to 0");
+  CHECK_THROWS_WITH(check_offsets("Bag", "offsets", Offsets{}, 0),
+                    "Bag: offsets runs from nothing to nothing, but must run from 0 to 0");
   CHECK_THROWS_WITH(check_offsets("Bag", "offsets", Offsets{1, 5}, 5), "Bag: offsets runs from 1 to 5, but must run from 0 to 5");
   CHECK_THROWS_WITH(check_offsets("Bag", "offsets", Offsets{0, 4}, 5), "Bag: offsets runs from 0 to 4, but must run from 0 to 5");
   CHECK_THROWS_WITH(check_offsets("Bag", "offsets", Offsets{0, 4, 2, 5}, 5),

@@ -15,7 +15,9 @@ std::string cpuinfo() {
   return text.str();
 }
 
-bool has_flag(const std::string& info, const std::string& flag) { return (info + " ").find(" " + flag + " ") != std::string::npos; }
+bool has_flag(const std::string& info, const std::string& flag) {
+  return (info + " ").find(" " + flag + " ") != std::string::npos;
+}
 
 }  // namespace
 

@@ -36,7 +36,8 @@ double chi_square_limit(std::size_t cells) {
 
 TEST_CASE("RandomStream: numbers are pinned, models of earlier versions depend on them") {
   // Recomputed in Python from the definition: state = mix(mix(mix(mix(seed + step) ^ purpose) ^ epoch) ^ row), then SplitMix64.
-  CHECK(first_three({0, Purpose::kTest}) == std::vector<std::uint64_t>{0xc1703efc349452a8, 0x1d84436a5b04bcc8, 0x60e32430f7aa7856});
+  CHECK(first_three({0, Purpose::kTest}) ==
+        std::vector<std::uint64_t>{0xc1703efc349452a8, 0x1d84436a5b04bcc8, 0x60e32430f7aa7856});
   CHECK(first_three({42, Purpose::kOrder, 5, 17}) ==
         std::vector<std::uint64_t>{0x5ff134137b873466, 0x52f314251df3382c, 0x831ffbea266c561f});
   CHECK(first_three({std::numeric_limits<std::uint64_t>::max(), Purpose::kGroup}) ==
@@ -161,7 +162,8 @@ TEST_CASE("RandomStream: shuffle gives each of the 24 orders of four equally oft
     stream(row).shuffle(std::span<int>(values));
     std::size_t rank = 0;
     for (std::size_t i = 0; i < 4; ++i) {
-      const auto smaller_after = std::count_if(values.begin() + static_cast<std::ptrdiff_t>(i), values.end(), [&](int v) { return v < values[i]; });
+      const auto smaller_after =
+          std::count_if(values.begin() + static_cast<std::ptrdiff_t>(i), values.end(), [&](int v) { return v < values[i]; });
       rank = rank * (4 - i) + static_cast<std::size_t>(smaller_after);
     }
     ++counts[rank];

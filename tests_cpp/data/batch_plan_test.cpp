@@ -108,16 +108,16 @@ TEST_CASE("BatchPlan: repeats of a pair are used as often as they came") {
 TEST_CASE("BatchPlan: batches are equal shares of the groups, their number is fixed") {
   const Interactions interactions = skewed(300, 31, 37, false);
   const auto positives = static_cast<double>(interactions.num_positives());
-  const auto [batch_size, group_size] = GENERATE(std::pair<Index, Index>{40, 1}, std::pair<Index, Index>{64, 4},
-                                                 std::pair<Index, Index>{1, 1000});
+  const auto [batch_size, group_size] =
+      GENERATE(std::pair<Index, Index>{40, 1}, std::pair<Index, Index>{64, 4}, std::pair<Index, Index>{1, 1000});
   BatchPlan plan(interactions, {batch_size, group_size, 1, 0, {}}, 3);
   // The last case has fewer groups, one a query, than positives: then a batch is a group.
   const Index wanted = group_size == 1000 ? 31 : static_cast<Index>(std::ceil(positives / static_cast<double>(batch_size)));
   CHECK(plan.batches_per_epoch() == wanted);
   for (const Index epoch : {0, 5}) {
     const auto batches = epoch_of(plan, epoch);
-    const auto [fewest, most] = std::minmax_element(batches.begin(), batches.end(),
-                                                    [](const Batch& a, const Batch& b) { return a.queries.size() < b.queries.size(); });
+    const auto [fewest, most] = std::minmax_element(
+        batches.begin(), batches.end(), [](const Batch& a, const Batch& b) { return a.queries.size() < b.queries.size(); });
     CHECK(most->queries.size() - fewest->queries.size() <= 1);
   }
 }
@@ -183,14 +183,17 @@ TEST_CASE("BatchPlan: weight and balance reach the right positive, in every batc
     const auto list = interactions.positives().of(query);
     for (std::size_t k = 0; k < list.size(); ++k) {
       const auto place = static_cast<std::size_t>(interactions.positives().offsets[static_cast<std::size_t>(query)]) + k;
-      wanted[{static_cast<Row>(query), list[k]}] = static_cast<double>(interactions.weights()[place]) * std::pow(list.size(), -0.7);
+      wanted[{static_cast<Row>(query), list[k]}] =
+          static_cast<double>(interactions.weights()[place]) * std::pow(list.size(), -0.7);
     }
   }
   for (const Batch& batch : epoch_of(plan, 2)) {
     std::vector<double> raw;
     for (std::size_t row = 0; row < batch.queries.size(); ++row)
       for (auto p = batch.offsets[row]; p < batch.offsets[row + 1]; ++p)
-        raw.push_back(wanted.at({batch.queries[row], batch.candidates[static_cast<std::size_t>(batch.positive_columns[static_cast<std::size_t>(p)])]}));
+        raw.push_back(
+            wanted.at({batch.queries[row],
+                       batch.candidates[static_cast<std::size_t>(batch.positive_columns[static_cast<std::size_t>(p)])]}));
     const double total = std::accumulate(raw.begin(), raw.end(), 0.0);
     for (std::size_t p = 0; p < raw.size(); ++p) REQUIRE(batch.positive_weights[p] == Approx(raw[p] / total).epsilon(1e-6));
   }

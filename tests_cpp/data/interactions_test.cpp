@@ -105,7 +105,8 @@ TEST_CASE("Interactions: refuses sizes, weights and rows that do not fit") {
                     "Interactions: size of item_rows is 1, but must equal size of query_rows, which is 2");
   CHECK_THROWS_WITH(make({1}), "Interactions: size of weights is 1, but must equal size of query_rows, which is 2");
   CHECK_THROWS_WITH(make({1, -1}), "Interactions: weights[1] is -1, but must not be negative");
-  CHECK_THROWS_WITH(make({std::numeric_limits<float>::quiet_NaN(), 1}), "Interactions: weights[0] is nan, but must be a finite number");
+  CHECK_THROWS_WITH(make({std::numeric_limits<float>::quiet_NaN(), 1}),
+                    "Interactions: weights[0] is nan, but must be a finite number");
   CHECK_THROWS_AS(Interactions(queries, items, std::nullopt, 1, 3), std::out_of_range);
   CHECK_THROWS_WITH(Interactions(queries, items, std::nullopt, 1, 3), "Interactions: query_rows[1] is 1, but must be in [0, 1)");
   CHECK_THROWS_WITH(Interactions(queries, items, std::nullopt, 2, 2), "Interactions: item_rows[1] is 2, but must be in [0, 2)");

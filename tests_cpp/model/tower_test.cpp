@@ -29,7 +29,8 @@ nn::Parameters<Scalar> random_parameters(const Tower& tower, Join join) {
   const auto arena = test::random_matrix<Scalar>(1, kArenaBegin + tower.parameter_count(), 5);
   made.arena.assign(arena.data(), arena.data() + arena.size());
   std::uint64_t number = 6;
-  for (const auto& [name, rows, width] : test::mixed_tables(join)) made.tables.push_back({name, test::random_matrix<Scalar>(rows, width, number++)});
+  for (const auto& [name, rows, width] : test::mixed_tables(join))
+    made.tables.push_back({name, test::random_matrix<Scalar>(rows, width, number++)});
   return made;
 }
 

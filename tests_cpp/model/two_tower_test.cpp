@@ -79,7 +79,8 @@ TEMPLATE_TEST_CASE("TwoTower: the vectors' plain dot product is cosine / tempera
 
 TEST_CASE("TwoTower: scores on paper") {
   // <(1, 2), (3, 4)> / 0.5 + 7 = 29.
-  TwoTower<float> model({lookup_tower(0, 2, 0), lookup_tower(1, 2, 0), {{"queries", 1, 2}, {"items", 1, 2}}, 0.5, true, 1, 0.01, 0});
+  TwoTower<float> model(
+      {lookup_tower(0, 2, 0), lookup_tower(1, 2, 0), {{"queries", 1, 2}, {"items", 1, 2}}, 0.5, true, 1, 0.01, 0});
   model.parameters().tables[0].values << 1, 2;
   model.parameters().tables[1].values << 3, 4;
   model.parameters().tables[2].values << 7;
@@ -143,7 +144,8 @@ TEST_CASE("TwoTower: refuses a specification that does not fit together") {
   CHECK_THROWS_WITH(make(spec), "TwoTower: temperature is 0, but must be a finite number above 0");
   spec = mixed_spec();
   spec.item = mixed_tower(Join::kSum, usual_layers, 4, 2);
-  CHECK_THROWS_WITH(make(spec), "TwoTower: out_width of the query tower is 5, but must equal out_width of the item tower, which is 4");
+  CHECK_THROWS_WITH(make(spec),
+                    "TwoTower: out_width of the query tower is 5, but must equal out_width of the item tower, which is 4");
   spec = mixed_spec();
   spec.tables[1].rows = 0;
   CHECK_THROWS_WITH(make(spec), "TwoTower: rows of table 'query bags' is 0, but must be at least 1");
@@ -179,8 +181,10 @@ TEST_CASE("TwoTower: refuses outputs, columns, tables and rows that do not fit")
                     "query_vectors: columns of out is 5, but must equal vector_width, which is 6");
   CHECK_THROWS_WITH(model.item_vectors(mixed_features(14), rows, narrow, Threads()),
                     "item_vectors: columns of out is 5, but must equal vector_width, which is 6");
-  CHECK_THROWS_WITH(model.query_vectors(mixed_features(13), rows, out, Threads()), "Tower: rows[1] is 13, but must be in [0, 13)");
-  CHECK_THROWS_WITH(model.item_vectors(mixed_features(14), rows, out, Threads()), "item_vectors: rows[1] is 13, but must be in [0, 13)");
+  CHECK_THROWS_WITH(model.query_vectors(mixed_features(13), rows, out, Threads()),
+                    "Tower: rows[1] is 13, but must be in [0, 13)");
+  CHECK_THROWS_WITH(model.item_vectors(mixed_features(14), rows, out, Threads()),
+                    "item_vectors: rows[1] is 13, but must be in [0, 13)");
   const data::FeatureTable empty(14);
   CHECK_THROWS_WITH(model.item_vectors(empty, rows, out, Threads()), "Tower: column of an input is 0, but must be in [0, -1]");
 }

@@ -62,12 +62,14 @@ inline SoftmaxAnswer<double> naive_softmax(const SoftmaxProblem& problem) {
       const Index own = problem.positive_columns[p];
       const double weight = static_cast<double>(problem.positive_weights[p]);
       std::vector<double> terms(at(columns));
-      for (Index c = 0; c < columns; ++c) terms[at(c)] = scores[at(c)] + (c == own ? 0 : static_cast<double>(problem.log_weights[at(c)]));
+      for (Index c = 0; c < columns; ++c)
+        terms[at(c)] = scores[at(c)] + (c == own ? 0 : static_cast<double>(problem.log_weights[at(c)]));
       const double highest = *std::max_element(terms.begin(), terms.end());
       double sum = 0;
       for (const double term : terms) sum += std::exp(term - highest);
       answer.loss += weight * (highest + std::log(sum) - terms[at(own)]);
-      for (Index c = 0; c < columns; ++c) dscores[at(c)] += weight * (std::exp(terms[at(c)] - highest) / sum - (c == own ? 1 : 0));
+      for (Index c = 0; c < columns; ++c)
+        dscores[at(c)] += weight * (std::exp(terms[at(c)] - highest) / sum - (c == own ? 1 : 0));
     }
     for (Index c = 0; c < columns; ++c) {
       if (!problem.bias.empty()) answer.dbias[at(c)] += dscores[at(c)];

@@ -70,7 +70,8 @@ template <class A, class B>
 bool same_bits(const A& a, const B& b) {
   const Matrix<typename A::Scalar> left = a, right = b;
   return left.rows() == right.rows() && left.cols() == right.cols() &&
-         (left.size() == 0 || std::memcmp(left.data(), right.data(), sizeof(typename A::Scalar) * static_cast<std::size_t>(left.size())) == 0);
+         (left.size() == 0 ||
+          std::memcmp(left.data(), right.data(), sizeof(typename A::Scalar) * static_cast<std::size_t>(left.size())) == 0);
 }
 
 template <class Scalar>

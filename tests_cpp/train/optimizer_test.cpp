@@ -21,8 +21,8 @@ using train::OptimizerSpec;
 
 namespace {
 
-constexpr OptimizerKind kKinds[] = {OptimizerKind::kSgd, OptimizerKind::kAdagrad, OptimizerKind::kRowwiseAdagrad, OptimizerKind::kAdam,
-                                    OptimizerKind::kLazyAdam};
+constexpr OptimizerKind kKinds[] = {OptimizerKind::kSgd, OptimizerKind::kAdagrad, OptimizerKind::kRowwiseAdagrad,
+                                    OptimizerKind::kAdam, OptimizerKind::kLazyAdam};
 
 /// Which rows a step touches, ascending, and the gradient of each.
 struct Touched {
@@ -37,7 +37,8 @@ Parameters<Scalar> one_table(const Matrix<double>& values) {
 
 /// A whole step of table 0, in the order that the optimizer asks for.
 template <class Scalar>
-void step(Optimizer<Scalar>& optimizer, Parameters<Scalar>& parameters, const Touched& touched, double rate, int num_threads = 1) {
+void step(Optimizer<Scalar>& optimizer, Parameters<Scalar>& parameters, const Touched& touched, double rate,
+          int num_threads = 1) {
   const Matrix<Scalar> gradients = touched.gradients.cast<Scalar>();
   std::vector<RowTouch> touches;
   for (std::size_t k = 0; k < touched.rows.size(); ++k) touches.push_back({touched.rows[k], static_cast<Row>(k), 1});
@@ -52,8 +53,8 @@ void step(Optimizer<Scalar>& optimizer, Parameters<Scalar>& parameters, const To
 }
 
 /// A table of one row and a step that touches it.
-std::vector<double> after(const OptimizerSpec& spec, std::vector<double> values, const std::vector<std::vector<double>>& gradients,
-                          double rate) {
+std::vector<double> after(const OptimizerSpec& spec, std::vector<double> values,
+                          const std::vector<std::vector<double>>& gradients, double rate) {
   const auto width = std::ssize(values);
   auto parameters = one_table<double>(Eigen::Map<Matrix<double>>(values.data(), 1, width));
   Optimizer<double> optimizer(spec, parameters);
@@ -73,7 +74,8 @@ struct DenseAdam {
   void step(const Touched& touched, double rate) {
     ++t;
     Matrix<double> gradient = Matrix<double>::Zero(values.rows(), values.cols());
-    for (std::size_t k = 0; k < touched.rows.size(); ++k) gradient.row(touched.rows[k]) = touched.gradients.row(static_cast<Index>(k));
+    for (std::size_t k = 0; k < touched.rows.size(); ++k)
+      gradient.row(touched.rows[k]) = touched.gradients.row(static_cast<Index>(k));
     for (Index row = 0; row < values.rows(); ++row) {
       const bool is_touched = std::find(touched.rows.begin(), touched.rows.end(), row) != touched.rows.end();
       if (spec.kind == OptimizerKind::kLazyAdam && !is_touched) continue;
@@ -302,7 +304,10 @@ TEST_CASE("Optimizer: every kind minimizes simple functions") {
   const Function functions[] = {
       {"sphere", {3, -2}, {0, 0}, [](const double* x, double* g) { g[0] = 2 * x[0], g[1] = 2 * x[1]; }},
       {"long valley", {1, 1}, {0, 0}, [](const double* x, double* g) { g[0] = x[0], g[1] = 50 * x[1]; }},
-      {"Booth", {0, 0}, {1, 3}, [](const double* x, double* g) {
+      {"Booth",
+       {0, 0},
+       {1, 3},
+       [](const double* x, double* g) {
          const double a = x[0] + 2 * x[1] - 7, b = 2 * x[0] + x[1] - 5;
          g[0] = 2 * a + 4 * b, g[1] = 4 * a + 2 * b;
        }},

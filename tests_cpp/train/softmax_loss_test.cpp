@@ -35,12 +35,13 @@ Eigen::Map<const RowVector<Scalar>> vector_of(const std::vector<Scalar>& values)
 /// Largest error of loss and gradients, relative to the largest entry of each.
 template <class Scalar>
 double error_of(const SoftmaxAnswer<Scalar>& got, const SoftmaxAnswer<double>& wanted) {
-  return std::max({std::abs(got.loss - wanted.loss) / std::max(1.0, std::abs(wanted.loss)), distance(got.dqueries, wanted.dqueries),
-                   distance(got.ditems, wanted.ditems), distance(vector_of(got.dbias), vector_of(wanted.dbias))});
+  return std::max({std::abs(got.loss - wanted.loss) / std::max(1.0, std::abs(wanted.loss)),
+                   distance(got.dqueries, wanted.dqueries), distance(got.ditems, wanted.ditems),
+                   distance(vector_of(got.dbias), vector_of(wanted.dbias))});
 }
 
-/// Roundings of `Scalar`: a product of `width` terms is divided by the temperature and exponentiated, then summed over rows or columns;
-/// 64 for the weights of candidates, up to exp(3), which cancel.
+/// Roundings of `Scalar`: a product of `width` terms is divided by the temperature and exponentiated, then summed over rows or
+/// columns; 64 for the weights of candidates, up to exp(3), which cancel.
 template <class Scalar>
 double tolerance(const SoftmaxProblem& problem) {
   const auto terms = static_cast<double>(problem.queries.rows() + problem.items.rows() + problem.items.cols());
@@ -105,8 +106,8 @@ TEST_CASE("SoftmaxLoss: agrees with plain loops where many columns make small pa
 }
 
 TEST_CASE("SoftmaxLoss: gradients agree with differences, those without the weights of candidates do not") {
-  const auto [rows, columns, width] =
-      GENERATE(std::tuple<Index, Index, Index>{1, 1, 1}, std::tuple<Index, Index, Index>{2, 3, 2}, std::tuple<Index, Index, Index>{7, 11, 3});
+  const auto [rows, columns, width] = GENERATE(std::tuple<Index, Index, Index>{1, 1, 1}, std::tuple<Index, Index, Index>{2, 3, 2},
+                                               std::tuple<Index, Index, Index>{7, 11, 3});
   const SoftmaxProblem problem = random_softmax(rows, columns, width, GENERATE(false, true));
   SoftmaxProblem unweighted = problem;
   unweighted.log_weights.assign(problem.log_weights.size(), 0);
@@ -118,8 +119,8 @@ TEST_CASE("SoftmaxLoss: gradients agree with differences, those without the weig
 TEST_CASE("SoftmaxLoss: three candidates done on paper") {
   // Exponentials 2, 1, 3; candidates weigh 5, 4, 1; the positive's own column always weighs 1.
   // Row 0, positive 0: D = 2 + 4 * 1 + 3 = 9, loss log(9 / 2), dscores (2/9 - 1, 4/9, 3/9), times 1/2.
-  // Row 1, positive 0: the same, times 1/4. Positive 2: D = 3 + 5 * 2 + 4 * 1 = 17, loss log(17 / 3), dscores (10/17, 4/17, 3/17 - 1),
-  // times 1/4. Width 1, queries 1: ditems are the dscores, dqueries their products with the items (log 2, 0, log 3).
+  // Row 1, positive 0: the same, times 1/4. Positive 2: D = 3 + 5 * 2 + 4 * 1 = 17, loss log(17 / 3), dscores (10/17, 4/17, 3/17
+  // - 1), times 1/4. Width 1, queries 1: ditems are the dscores, dqueries their products with the items (log 2, 0, log 3).
   const auto answer = fast_softmax<double>(on_paper());
   const double third = std::log(3), half = std::log(2);
   CHECK(answer.loss == Approx(0.75 * std::log(9.0 / 2) + 0.25 * std::log(17.0 / 3)).epsilon(1e-6));
@@ -257,12 +258,14 @@ TEMPLATE_TEST_CASE("SoftmaxLoss: the same bytes for 1, 2 and 7 threads, and from
 
 TEST_CASE("SoftmaxLoss: vectors may lie apart in memory") {
   const SoftmaxProblem problem = random_softmax(17, 37, 3, false);
-  Matrix<float> queries = Matrix<float>::Constant(17, 8, 7), items = Matrix<float>::Constant(37, 9, 7), dqueries = queries, ditems = items;
+  Matrix<float> queries = Matrix<float>::Constant(17, 8, 7), items = Matrix<float>::Constant(37, 9, 7), dqueries = queries,
+                ditems = items;
   queries.middleCols(1, 3) = problem.queries.cast<float>();
   items.middleCols(2, 3) = problem.items.cast<float>();
   const auto wanted = fast_softmax<float>(problem);
-  const double loss = train::SoftmaxLoss<float>(problem.temperature)(queries.middleCols(1, 3), items.middleCols(2, 3), {}, problem.targets(),
-                                                                     dqueries.middleCols(1, 3), ditems.middleCols(2, 3), {}, Threads());
+  const double loss =
+      train::SoftmaxLoss<float>(problem.temperature)(queries.middleCols(1, 3), items.middleCols(2, 3), {}, problem.targets(),
+                                                     dqueries.middleCols(1, 3), ditems.middleCols(2, 3), {}, Threads());
   CHECK(loss == Approx(wanted.loss).epsilon(1e-6));
   CHECK(distance(Matrix<float>(dqueries.middleCols(1, 3)), wanted.dqueries) < tolerance<float>(problem));
   CHECK(distance(Matrix<float>(ditems.middleCols(2, 3)), wanted.ditems) < tolerance<float>(problem));
@@ -285,7 +288,8 @@ data::Interactions popular_first(Index num_queries, Index num_items, Index pairs
 }
 
 /// The mean of the batches' item gradients over many epochs.
-Matrix<double> mean_gradient(const data::Interactions& interactions, const Matrix<double>& u, const Matrix<double>& v, double strength) {
+Matrix<double> mean_gradient(const data::Interactions& interactions, const Matrix<double>& u, const Matrix<double>& v,
+                             double strength) {
   data::BatchPlan plan(interactions, {200, 1, strength, 0, {}}, 5);
   Matrix<double> sum = Matrix<double>::Zero(v.rows(), v.cols());
   data::Batch batch;
@@ -296,8 +300,8 @@ Matrix<double> mean_gradient(const data::Interactions& interactions, const Matri
       const Matrix<double> queries = u(batch.queries, Eigen::all), items = v(batch.candidates, Eigen::all);
       Matrix<double> dqueries(queries.rows(), u.cols()), ditems(items.rows(), v.cols());
       train::SoftmaxLoss<double>(0.5)(queries, items, {},
-                                      {batch.offsets, batch.positive_columns, batch.positive_weights, batch.log_weights}, dqueries, ditems,
-                                      {}, Threads());
+                                      {batch.offsets, batch.positive_columns, batch.positive_weights, batch.log_weights},
+                                      dqueries, ditems, {}, Threads());
       for (std::size_t c = 0; c < batch.candidates.size(); ++c) sum.row(batch.candidates[c]) += ditems.row(static_cast<Index>(c));
     }
   return sum / batches;
@@ -319,7 +323,9 @@ TEST_CASE("SoftmaxLoss: with the full correction the batches' mean gradient is t
   const data::Interactions interactions = popular_first(50, 120, 1000);
   const auto u = test::random_matrix<double>(50, 4, 1, 0.5), v = test::random_matrix<double>(120, 4, 2, 0.5);
   const Matrix<double> wanted = full_gradient(interactions, u, v);
-  const auto error = [&](double strength) { return (mean_gradient(interactions, u, v, strength) - wanted).norm() / wanted.norm(); };
+  const auto error = [&](double strength) {
+    return (mean_gradient(interactions, u, v, strength) - wanted).norm() / wanted.norm();
+  };
   // What is left: 300 batches' scatter, and that the logarithm of an estimated sum is a little less than that of the sum.
   CHECK(error(1) < 0.03);
   CHECK(error(0.5) > 0.06);
@@ -343,7 +349,8 @@ TEST_CASE("SoftmaxLoss: refuses what does not fit") {
   CHECK_THROWS_WITH(run(problem), "SoftmaxLoss: positive_columns[1] is 3, but must be in [0, 3)");
   problem.positive_columns = {0, 1};
   problem.positive_weights = {1};
-  CHECK_THROWS_WITH(run(problem), "SoftmaxLoss: size of positive_weights is 1, but must equal size of positive_columns, which is 2");
+  CHECK_THROWS_WITH(run(problem),
+                    "SoftmaxLoss: size of positive_weights is 1, but must equal size of positive_columns, which is 2");
   problem = random_softmax(1, 3, 4, true);
   problem.offsets = {0, 1, 2};
   CHECK_THROWS_WITH(run(problem), "SoftmaxLoss: size of offsets is 3, but must equal rows of queries + 1, which is 2");

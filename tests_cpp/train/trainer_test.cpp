@@ -46,7 +46,8 @@ data::Interactions planted_blocks() {
 }
 
 nn::Sequential layers_with_dropout(Index in, Index out) {
-  return nn::Sequential(in, {nn::Dense{in, out}, nn::Gelu{out}, nn::Dropout{out, 0.8, 1}, nn::Dense{out, out}, nn::L2Normalize{out}});
+  return nn::Sequential(in,
+                        {nn::Dense{in, out}, nn::Gelu{out}, nn::Dropout{out, 0.8, 1}, nn::Dense{out, out}, nn::L2Normalize{out}});
 }
 
 /// Every row has a vector of its own; the mean of <u, v> / temperature starts near 0.
@@ -150,7 +151,8 @@ TEST_CASE("Trainer: learns through layers, bags, numbers and dropout") {
 
 TEST_CASE("Trainer: one step of SGD follows the gradient of the loss that it reports, in every parameter") {
   // Both sides share table 0: a query's bag of item codes and the item's own vector.
-  const model::TowerSpec query{{{1, 0, nn::Bag{3}}, {2, -1, nn::Numeric{3, 0.5}}}, Join::kSum, nn::Sequential(3, {nn::Dense{3, 3}})};
+  const model::TowerSpec query{
+      {{1, 0, nn::Bag{3}}, {2, -1, nn::Numeric{3, 0.5}}}, Join::kSum, nn::Sequential(3, {nn::Dense{3, 3}})};
   const model::TowerSpec item{{{0, 0, nn::Embedding{3}}}, Join::kSum, nn::Sequential(3)};
   const TwoTowerSpec spec{query, item, {{"shared", 5, 3}}, 0.5, true, kItems, 0.5, 3};
   TrainerSpec how = trainer_spec(OptimizerKind::kSgd, 0.5);
@@ -196,7 +198,8 @@ TEST_CASE("Trainer: the same parameters, to the byte, for 1, 2 and 7 threads") {
 
 TEST_CASE("Trainer: steps one by one are the same as many at once, with finish in between too") {
   const OptimizerKind kind = GENERATE(OptimizerKind::kAdam, OptimizerKind::kLazyAdam, OptimizerKind::kAdagrad);
-  Run at_once(lookup_spec(), trainer_spec(kind)), one_by_one(lookup_spec(), trainer_spec(kind)), finishing(lookup_spec(), trainer_spec(kind));
+  Run at_once(lookup_spec(), trainer_spec(kind)), one_by_one(lookup_spec(), trainer_spec(kind)),
+      finishing(lookup_spec(), trainer_spec(kind));
   const Progress progress = at_once.steps(40);
   double loss = 0;
   Index examples = 0;
@@ -275,7 +278,8 @@ TEST_CASE("Trainer: the sentence names the tower whose vectors are not finite") 
   const auto before = model.parameters();
   Trainer trainer(model, queries, items, interactions, trainer_spec());
   CHECK(message_of([&] { trainer.run_steps(1, Threads()); }) ==
-        std::string("Trainer: the loss is nan at step 0 (epoch 1, learning rate 0.05): the ") + (queries_overflow ? "query" : "item") +
+        std::string("Trainer: the loss is nan at step 0 (epoch 1, learning rate 0.05): the ") +
+            (queries_overflow ? "query" : "item") +
             " tower's vectors are not finite; try a smaller learning rate, a larger temperature or fewer extreme feature values");
   CHECK(same_bits(model.parameters(), before));
 }

@@ -21,11 +21,18 @@ def refuses(error, sentence):
 def interactions(pairs, weights=None, num_users=USERS, num_items=ITEMS):
     users = np.array([user for user, _ in pairs], np.int32)
     items = np.array([item for _, item in pairs], np.int32)
-    return core.Interactions(users, items, None if weights is None else np.array(weights, np.float32), num_users, num_items)
+    return core.Interactions(
+        users, items, None if weights is None else np.array(weights, np.float32), num_users, num_items
+    )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(0, ITEMS - 1), st.sampled_from([0.0, 0.5, 1.0, 3.0])), max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, USERS - 1), st.integers(0, ITEMS - 1), st.sampled_from([0.0, 0.5, 1.0, 3.0])),
+        max_size=30,
+    )
+)
 def test_lists_and_counts_agree_with_plain_python(rows):
     made = interactions([row[:2] for row in rows], [row[2] for row in rows])
     seen = [sorted({item for user, item, _ in rows if user == wanted}) for wanted in range(USERS)]
@@ -65,7 +72,11 @@ def test_interactions_arguments_have_names():
     [
         ({"num_users": 0}, ValueError, "Interactions: num_queries is 0, but must be at least 1"),
         ({"num_items": -1}, ValueError, "Interactions: num_items is -1, but must be at least 1"),
-        ({"weights": [1.0]}, ValueError, "Interactions: size of weights is 1, but must equal size of query_rows, which is 2"),
+        (
+            {"weights": [1.0]},
+            ValueError,
+            "Interactions: size of weights is 1, but must equal size of query_rows, which is 2",
+        ),
         ({"weights": [1.0, -2.0]}, ValueError, "Interactions: weights[1] is -2, but must not be negative"),
         ({"weights": [np.nan, 1.0]}, ValueError, "Interactions: weights[0] is nan, but must be a finite number"),
         ({"num_users": 3}, IndexError, "Interactions: query_rows[1] is 3, but must be in [0, 3)"),
@@ -94,8 +105,16 @@ OFFSETS, CODES = np.array([0, 1, 1], np.int64), np.array([0], np.int32)
 @pytest.mark.parametrize(
     ("add", "error", "sentence"),
     [
-        (lambda t: t.add_codes(np.zeros(3, np.int32), 1), ValueError, "FeatureTable: size of codes is 3, but must equal rows, which is 2"),
-        (lambda t: t.add_codes(np.array([0, -1], np.int32), 1), IndexError, "FeatureTable: codes[1] is -1, but must be in [0, 1)"),
+        (
+            lambda t: t.add_codes(np.zeros(3, np.int32), 1),
+            ValueError,
+            "FeatureTable: size of codes is 3, but must equal rows, which is 2",
+        ),
+        (
+            lambda t: t.add_codes(np.array([0, -1], np.int32), 1),
+            IndexError,
+            "FeatureTable: codes[1] is -1, but must be in [0, 1)",
+        ),
         (
             lambda t: t.add_codes(np.zeros(2), 1),
             TypeError,

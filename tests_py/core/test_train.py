@@ -157,7 +157,10 @@ def test_vectors_multiply_to_cosine_by_temperature_plus_bias():
     parameters["table.item_bias"][:, 0] = np.linspace(-1, 1, ITEMS)
     model.set_parameters(parameters)
     assert model.vector_width == WIDTH + 1
-    u, v = (parameters[name] / np.linalg.norm(parameters[name], axis=1, keepdims=True) for name in ("table.users", "table.items"))
+    u, v = (
+        parameters[name] / np.linalg.norm(parameters[name], axis=1, keepdims=True)
+        for name in ("table.users", "table.items")
+    )
     np.testing.assert_allclose(scores(model), u @ v.T / 0.5 + parameters["table.item_bias"].T, atol=1e-5)
 
 
@@ -205,7 +208,11 @@ def test_every_kind_of_input_and_layer_can_be_named():
             ValueError,
             "Sequential: in_width of layer 0 (Relu) is 3, but must equal width, which is 8",
         ),
-        (lambda: make_model(temperature=0.0), ValueError, "TwoTower: temperature is 0, but must be a finite number above 0"),
+        (
+            lambda: make_model(temperature=0.0),
+            ValueError,
+            "TwoTower: temperature is 0, but must be a finite number above 0",
+        ),
         (
             lambda: make_model(item=lookup(1, 4)),
             ValueError,
@@ -327,14 +334,12 @@ def test_python_threads_run_while_the_core_trains():
     thread = threading.Thread(target=tick)
     thread.start()
     begin = time.perf_counter()
-    trainer.run_steps(20, num_threads=1)
+    trainer.run_steps(40, num_threads=1)
     end = time.perf_counter()
     stop.set()
     thread.join()
     # With the GIL held there could be none but at the very borders.
-    inside = [moment for moment in ticks if begin < moment < end]
-    assert end - begin > 0.03
-    assert len(inside) > 5
+    assert sum(begin < moment < end for moment in ticks) > 5
 
 
 @pytest.mark.parametrize(
@@ -364,9 +369,14 @@ def test_trainers_that_make_no_sense_are_refused(changes, sentence):
 
 
 def test_data_and_steps_that_do_not_fit_are_refused():
-    with refuses(ValueError, "Trainer: rows of the query features is 30, but must equal num_queries of the interactions, which is 40"):
+    with refuses(
+        ValueError,
+        "Trainer: rows of the query features is 30, but must equal num_queries of the interactions, which is 40",
+    ):
         core.Trainer(make_model(), identity(ITEMS), identity(ITEMS), planted(), **OPTIONS)
-    with refuses(ValueError, "Trainer: num_items of the model is 29, but must equal num_items of the interactions, which is 30"):
+    with refuses(
+        ValueError, "Trainer: num_items of the model is 29, but must equal num_items of the interactions, which is 30"
+    ):
         make_trainer(make_model(num_items=29))
     with refuses(ValueError, "Trainer: number of steps is 0, but must be at least 1"):
         make_trainer(make_model()).run_steps(0)

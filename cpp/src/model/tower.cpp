@@ -170,6 +170,7 @@ void Tower::backward(const nn::Parameters<Scalar>& parameters, const data::Featu
   });
   if (parameter_count_ == 0 || groups == 0) return;
   std::vector<Scalar*> parts;
+  parts.reserve(static_cast<std::size_t>(groups));
   for (Index g = 0; g < groups; ++g) parts.push_back(scratch.arenas[static_cast<std::size_t>(g)].data() + arena_begin_);
   tree_sum<Scalar>(parts, parameter_count_);
   for (Index k = 0; k < parameter_count_; ++k) darena[static_cast<std::size_t>(arena_begin_ + k)] += parts[0][k];

@@ -176,10 +176,12 @@ def ids_of_words(words: Sequence[str], known: Any, what: str, cure: str | None) 
         found, cure = [by_text.get(word, word) for word in words], cure or "write one of them"
     if cure is not None:
         there = set(ids)
-        for word, value in zip(words, found, strict=True):
+        for value in found:
             if value not in there:
-                some = first_five(ids[:5])
-                raise UnknownIdError(f"{what} {word} is not in the model, whose ids are {label} ({some}, ...); {cure}")
+                asked = first_five([value])
+                raise UnknownIdError(
+                    f"{what} {asked} is not in the model, whose ids are {label} ({_some(ids)}); {cure}"
+                )
     return found
 
 
@@ -189,8 +191,12 @@ def _whole_number(word: str, what: str, label: str, known: Sequence[object]) -> 
     except ValueError:
         raise UnknownIdError(
             f"{what} {word!r} is not a whole number, but the ids of this model are {label} "
-            f"({first_five(known[:5])}, ...); write one of them"
+            f"({_some(known)}); write one of them"
         ) from None
+
+
+def _some(ids: Sequence[object]) -> str:
+    return first_five(ids) + (", ..." if len(ids) > 5 else "")
 
 
 def _read_any(path: str) -> tuple[str, Any, Any, Any]:
