@@ -5,6 +5,7 @@ OUTPUT ?= demo-output
 JOBS   ?= $(shell nproc)
 MODEL  ?= model.twotower
 ARGS   ?=
+USER_IDS ?= 1
 
 python  := $(VENV)/bin/python
 build   := build/dev
@@ -21,7 +22,7 @@ help:
 	@echo 'make demo [DATA=path]      train on MovieLens data (or made-up data), print lists, draw curves into $(OUTPUT)/'
 	@echo 'make test                  all C++ and Python tests'
 	@echo 'make install               the package in $(VENV)'
-	@echo 'make train|evaluate|recommend DATA=path [MODEL=file] [ARGS=...]'
+	@echo 'make train|evaluate|recommend DATA=path [MODEL=file] [USER_IDS="1 2"] [ARGS=...]   the command line, from here'
 	@echo 'make bench                 short runs of the programs in benchmarks/'
 	@echo 'make lint format           check, or mend, the style of the code'
 	@echo 'make sanitize              the C++ tests under ASan and UBSan; sanitize-threads: under TSan'
@@ -49,14 +50,15 @@ install: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(python) -m twotower demo $(data) --output $(OUTPUT) $(ARGS)
 
+# A fifth of the ratings, the newest, is held out, so that `make evaluate` has something that the model has not seen.
 train: $(VENV)/.installed
-	$(python) -m twotower train $(data) --output $(MODEL) $(ARGS)
+	$(python) -m twotower train $(data) --test 0.2 --output $(MODEL) $(ARGS)
 
 evaluate: $(VENV)/.installed
 	$(python) -m twotower evaluate $(MODEL) $(data) $(ARGS)
 
 recommend: $(VENV)/.installed
-	$(python) -m twotower recommend $(MODEL) $(ARGS)
+	$(python) -m twotower recommend $(MODEL) --user $(USER_IDS) $(data) $(ARGS)
 
 # --- check ------------------------------------------------------------------------------------------------------------
 test: test-cpp test-py

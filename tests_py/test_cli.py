@@ -329,6 +329,40 @@ def test_files_that_cannot_be_read(run: Run, tmp_path: Path, monkeypatch: pytest
     )
 
 
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_any_one_frame_library_is_enough(tables: Path, model: Path, tmp_path: Path, library: str) -> None:
+    pytest.importorskip(library)
+    program = (
+        "import importlib.util, sys\n"
+        "from twotower.cli import main\n"
+        "hidden = {'pandas', 'polars', 'pyarrow'} - {sys.argv[1]}\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in hidden:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, package=None: None if name in hidden else find(name, package)\n"
+        "ratings, titles, path = sys.argv[2:]\n"
+        "words = ['--split', 'leave_last', '--test', '1']\n"
+        "assert main(['train', '--data', ratings, '--output', path, '--dim', '8', '--epochs', '2', *words]) == 0\n"
+        "assert main(['evaluate', path, '--data', ratings, *words]) == 0\n"
+        "assert main(['recommend', path, '--user', '1', '-k', '3', '--data', titles]) == 0\n"
+        "assert main(['similar', path, '--item', '1', '-k', '3']) == 0\n"
+        "assert not hidden & set(sys.modules)\n"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(Path(tt.__file__).resolve().parents[1]))
+    command = [sys.executable, "-c", program, library, tables / "ratings.csv", tables / "items.csv", tmp_path / "m"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    # What comes out does not depend on the library.
+    train, _ = tt.split.leave_last(pd.read_csv(tables / "ratings.csv"))
+    expected = tt.TwoTower(dim=8, epochs=2, verbose=0).fit(train)
+    lists = [line.split()[2] for line in done.stdout.splitlines() if re.match(r"\s*1\s+[123]\s+\d", line)]
+    found = [*expected.recommend([1], k=3)["item_id"], *expected.similar_items([1], k=3)["similar_item_id"]]
+    assert lists == [str(item) for item in found]
+
+
 # --- evaluate ---------------------------------------------------------------------------------------------------------
 
 
@@ -598,7 +632,7 @@ def test_the_demo_on_a_table_without_times_or_titles(run: Run, tables: Path, tmp
     words = ["demo", "--data", tables / "words.csv", "--user-col", "customer", "--item-col", "product", "--epochs", 2]
     code, out, _ = run(*words, "--output", tmp_path)
     assert code == 0
-    assert "There are no times, so the parts are drawn at random:" in out
+    assert "There are no times, so the parts are drawn at random. Rows: " in out
     assert re.search(r"^user u\d+, \d+ ratings learned from\n  liked item p\d+; ", out, re.MULTILINE)
 
 

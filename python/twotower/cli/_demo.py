@@ -150,18 +150,18 @@ def _cut(data: Data, random_state: int) -> _Parts:
             f"demo: no user of {data.name} has more than {_TEST_ROWS + _VALID_ROWS} ratings, which leaves nothing to "
             "test on; use 'twotower train'"
         )
-    rows = f"{len(train):,} rows to learn from, {len(valid):,} to choose by, {len(test):,} to test on"
+    rows = f"Rows: {len(train):,} to learn from, {len(valid):,} to choose by, {len(test):,} to test on."
     if by_time:
         print(
             f"Of each user, the newest {_TEST_ROWS} ratings are the test and the {_VALID_ROWS} before them choose the best\n"
-            f"epoch; the model learns from the rest: {rows}.\n"
+            f"epoch; the model learns from the others. {rows}\n"
             "So nobody is judged by what is older than what was learned of that person. Other people's\n"
             "later ratings are learned from, though, which flatters every figure below a little;\n"
             "'twotower train --split time --test 0.2' looks at nobody's future."
         )
     else:
         print(
-            f"There are no times, so the parts are drawn at random: {rows}.\n"
+            f"There are no times, so the parts are drawn at random. {rows}\n"
             "A service has to look ahead and would see lower figures."
         )
     return _Parts(train, valid, test)
