@@ -10,7 +10,7 @@ using namespace twotower;
 
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 using Floats = std::vector<float>;
 using RowList = std::vector<Row>;
@@ -29,8 +29,8 @@ TEST_CASE("check: numbers are shown with six digits, a nan without its sign") {
   CHECK(shown(0.01) == "0.01");
   CHECK(shown(1e-8) == "1e-08");
   CHECK(shown(-3) == "-3");
-  CHECK(shown(kInf) == "inf");
-  CHECK(shown(-kInf) == "-inf");
+  CHECK(shown(kInfinity) == "inf");
+  CHECK(shown(-kInfinity) == "-inf");
   CHECK(shown(std::copysign(kNaN, -1.0F)) == "nan");
 }
 
@@ -46,7 +46,7 @@ TEST_CASE("check_positive: zero, negative, infinite and nan are refused") {
   CHECK_THROWS_AS(check_positive("Adam", "epsilon", 0), std::invalid_argument);
   CHECK_THROWS_WITH(check_positive("Adam", "epsilon", 0), "Adam: epsilon is 0, but must be a finite number above 0");
   CHECK_THROWS_WITH(check_positive("Adam", "epsilon", -1), "Adam: epsilon is -1, but must be a finite number above 0");
-  CHECK_THROWS_WITH(check_positive("Adam", "epsilon", kInf), "Adam: epsilon is inf, but must be a finite number above 0");
+  CHECK_THROWS_WITH(check_positive("Adam", "epsilon", kInfinity), "Adam: epsilon is inf, but must be a finite number above 0");
   CHECK_THROWS_WITH(check_positive("Adam", "epsilon", -kNaN), "Adam: epsilon is nan, but must be a finite number above 0");
 }
 
@@ -71,16 +71,16 @@ TEST_CASE("check_finite: names the first entry that is not") {
   CHECK_NOTHROW(check_finite("Interactions", "weights", Floats{}));
   CHECK_NOTHROW(check_finite("Interactions", "weights", Floats{0, -1, std::numeric_limits<float>::max()}));
   CHECK_THROWS_AS(check_finite("Interactions", "weights", Floats{kNaN}), std::invalid_argument);
-  CHECK_THROWS_WITH(check_finite("Interactions", "weights", Floats{1, 2, kNaN, kInf}),
+  CHECK_THROWS_WITH(check_finite("Interactions", "weights", Floats{1, 2, kNaN, kInfinity}),
                     "Interactions: weights[2] is nan, but must be a finite number");
-  CHECK_THROWS_WITH(check_finite("Interactions", "weights", Floats{-kInf}),
+  CHECK_THROWS_WITH(check_finite("Interactions", "weights", Floats{-kInfinity}),
                     "Interactions: weights[0] is -inf, but must be a finite number");
 }
 
 TEST_CASE("check_not_infinite: nan passes, for it means missing") {
   CHECK_NOTHROW(check_not_infinite("FeatureTable", "values", Floats{kNaN, 1}));
-  CHECK_THROWS_AS(check_not_infinite("FeatureTable", "values", Floats{kInf}), std::invalid_argument);
-  CHECK_THROWS_WITH(check_not_infinite("FeatureTable", "values", Floats{kNaN, kInf}),
+  CHECK_THROWS_AS(check_not_infinite("FeatureTable", "values", Floats{kInfinity}), std::invalid_argument);
+  CHECK_THROWS_WITH(check_not_infinite("FeatureTable", "values", Floats{kNaN, kInfinity}),
                     "FeatureTable: values[1] is inf, but must be a finite number or nan, which means missing");
 }
 

@@ -16,7 +16,7 @@ namespace {
 using Floats = std::vector<float>;
 using RowList = std::vector<Row>;
 using Offsets = std::vector<std::int64_t>;
-constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 }  // namespace
@@ -84,6 +84,6 @@ TEST_CASE("FeatureTable: refuses bags whose offsets, codes or weights do not fit
 
 TEST_CASE("FeatureTable: a number may be missing, but not infinite") {
   FeatureTable table(2);
-  CHECK_THROWS_WITH(table.add_numbers(Floats{kNaN, -kInf}),
+  CHECK_THROWS_WITH(table.add_numbers(Floats{kNaN, -kInfinity}),
                     "FeatureTable: values[1] is -inf, but must be a finite number or nan, which means missing");
 }
