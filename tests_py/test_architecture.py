@@ -38,7 +38,9 @@ pytestmark = pytest.mark.skipif(not CPP.is_dir(), reason="needs the source tree"
 
 
 def tracked(*patterns: str) -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
 
 
@@ -57,19 +59,27 @@ def test_the_core_includes_only_what_lies_below(path: Path) -> None:
         if include.startswith("twotower/"):
             other = include.split("/")[1]
             assert other == part or other in CPP_ARROWS[part], f"{path.name} of {part} includes {include}"
-        assert not include.startswith(("pybind11", "Python.h")), f"{path.name} includes {include}, but nothing in cpp/ knows Python"
+        assert not include.startswith(("pybind11", "Python.h")), (
+            f"{path.name} includes {include}, but nothing in cpp/ knows Python"
+        )
         if include.startswith(("tbb/", "oneapi/")):
             assert path.name == "parallel.cpp", f"{path.name} includes {include}; only base/parallel.cpp knows oneTBB"
         if include.startswith(("xtensor", "xtl")):
-            assert path.name == "xtensor.hpp", f"{path.name} includes {include}; include twotower/evaluation/xtensor.hpp"
+            assert path.name == "xtensor.hpp", (
+                f"{path.name} includes {include}; include twotower/evaluation/xtensor.hpp"
+            )
 
 
 @pytest.mark.parametrize("path", cpp_files(), ids=lambda path: str(path.relative_to(ROOT / "cpp")))
 def test_only_check_throws_and_only_random_draws(path: Path) -> None:
     text = path.read_text()
     if path.name not in ("check.cpp", "check.hpp"):
-        assert not re.search(r"\bthrow\b(?!s)\s+\w", re.sub(r"//.*", "", text)), f"{path.name} throws; add a verb to base/check"
-    assert not re.search(r"std::(mt19937|\w*_distribution|rand\b|shuffle)", text), f"{path.name} draws from the standard library"
+        assert not re.search(r"\bthrow\b(?!s)\s+\w", re.sub(r"//.*", "", text)), (
+            f"{path.name} throws; add a verb to base/check"
+        )
+    assert not re.search(r"std::(mt19937|\w*_distribution|rand\b|shuffle)", text), (
+        f"{path.name} draws from the standard library"
+    )
     assert "std::thread" not in text
 
 
@@ -83,7 +93,10 @@ def test_layers_do_not_know_each_other() -> None:
 
 def test_every_header_has_a_test_of_its_name() -> None:
     headers = {path.relative_to(CPP).with_suffix("") for path in CPP.rglob("*.hpp")}
-    tests = {Path(str(path.relative_to(ROOT / "tests_cpp")).removesuffix("_test.cpp")) for path in (ROOT / "tests_cpp").rglob("*_test.cpp")}
+    tests = {
+        Path(str(path.relative_to(ROOT / "tests_cpp")).removesuffix("_test.cpp"))
+        for path in (ROOT / "tests_cpp").rglob("*_test.cpp")
+    }
     assert headers - tests == set()
 
 
@@ -115,16 +128,27 @@ def test_python_imports_only_what_lies_below(path: Path) -> None:
         return
     level = next(number for number, names in enumerate(PYTHON_LEVELS) if own in names)
     below = set().union(*PYTHON_LEVELS[: level + 1])
-    public = {"TwoTower", "Popularity", "load", "evaluate", "split", "cpu_info", "__version__", "version"} if own in ("cli", "plotting") else set()
+    public = (
+        {"TwoTower", "Popularity", "load", "evaluate", "split", "cpu_info", "__version__", "version"}
+        if own in ("cli", "plotting")
+        else set()
+    )
     assert imported(path) - below - public == set()
 
 
 def test_only_frames_knows_a_frame_library() -> None:
     at_home = {"frames.py", "frame_ids.py"}
-    readers = {"datasets/_tables.py", "cli/_data.py"}  # make frames of the caller's library from files, through its own calls
+    readers = {
+        "datasets/_tables.py",
+        "cli/_data.py",
+    }  # make frames of the caller's library from files, through its own calls
     for path in modules():
         name = str(path.relative_to(PACKAGE))
-        found = re.findall(r"^\s*(?:import|from)\s+(narwhals|pandas|polars|pyarrow)\b", re.sub(r'"""[\s\S]*?"""', "", path.read_text()), re.MULTILINE)
+        found = re.findall(
+            r"^\s*(?:import|from)\s+(narwhals|pandas|polars|pyarrow)\b",
+            re.sub(r'"""[\s\S]*?"""', "", path.read_text()),
+            re.MULTILINE,
+        )
         if "narwhals" in found:
             assert name in at_home, f"{name} imports narwhals"
         elif found:
@@ -137,7 +161,7 @@ def test_every_module_has_a_test_file() -> None:
         "ids": "frames", "frame_ids": "frames", "__main__": "cli", "cpu": "public",
         "models/_estimator": "estimator", "models/_options": "estimator", "models/_recommend": "estimator",
         "models/_dot_product": "dot_product", "models/_towers": "two_tower", "models/_training": "two_tower",
-        "models/_progress": "progress", "evaluation/_metrics": "evaluate",
+        "models/_progress": "progress", "models/_reading": "baselines", "evaluation/_metrics": "evaluate",
     }  # fmt: skip
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests_py").rglob("test_*.py")}
     for path in modules():
@@ -154,7 +178,9 @@ def test_the_stub_has_what_the_core_has() -> None:
     tree = ast.parse((PACKAGE / "_core" / "_native.pyi").read_text())
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    values = {node.target.id for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    values = {
+        node.target.id for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
     assert classes.keys() | functions | values == {name for name in dir(core) if not name.startswith("_")}
     for name, node in classes.items():
         stubbed = {item.name for item in node.body if isinstance(item, ast.FunctionDef)} - {"__init__"}

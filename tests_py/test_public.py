@@ -18,8 +18,10 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_an_unknown_name_lists_the_public_ones() -> None:
-    with pytest.raises(AttributeError, match=r"module 'twotower' has no attribute 'TwoTowers'; the public names are .*TwoTower"):
-        tt.TwoTowers  # noqa: B018
+    with pytest.raises(
+        AttributeError, match=r"module 'twotower' has no attribute 'TwoTowers'; the public names are .*TwoTower"
+    ):
+        tt.TwoTowers
 
 
 def test_import_is_quick_and_draws_in_nothing_heavy() -> None:
@@ -39,19 +41,47 @@ def test_cpu_info() -> None:
 
 @pytest.mark.parametrize(
     ("level", "installed", "forced", "chosen"),
-    [(4, [4, 3, 2], None, 4), (3, [4, 3, 2], None, 3), (2, [4, 3, 2], None, 2), (4, [2], None, 2), (4, [4, 3], "v3", 3)],
+    [
+        (4, [4, 3, 2], None, 4),
+        (3, [4, 3, 2], None, 3),
+        (2, [4, 3, 2], None, 2),
+        (4, [2], None, 2),
+        (4, [4, 3], "v3", 3),
+    ],
 )
-def test_the_loader_takes_the_best_module_that_runs(level: int, installed: list[int], forced: str | None, chosen: int) -> None:
+def test_the_loader_takes_the_best_module_that_runs(
+    level: int, installed: list[int], forced: str | None, chosen: int
+) -> None:
     assert _core._choose(level, installed, forced) == chosen
 
 
 @pytest.mark.parametrize(
     ("level", "installed", "forced", "sentence"),
     [
-        (4, [], None, "twotower: the package has no compiled core; install it with 'pip install .' from its source folder"),
-        (2, [3], None, "twotower: the installed core needs x86-64-v3, but this CPU supports at most v2; reinstall it on this machine"),
-        (4, [4], "v3", "TWOTOWER_ISA is 'v3', but must be one of v4, which are the levels that are installed; unset it"),
-        (4, [4], "avx", "TWOTOWER_ISA is 'avx', but must be one of v4, which are the levels that are installed; unset it"),
+        (
+            4,
+            [],
+            None,
+            "twotower: the package has no compiled core; install it with 'pip install .' from its source folder",
+        ),
+        (
+            2,
+            [3],
+            None,
+            "twotower: the installed core needs x86-64-v3, but this CPU supports at most v2; reinstall it on this machine",
+        ),
+        (
+            4,
+            [4],
+            "v3",
+            "TWOTOWER_ISA is 'v3', but must be one of v4, which are the levels that are installed; unset it",
+        ),
+        (
+            4,
+            [4],
+            "avx",
+            "TWOTOWER_ISA is 'avx', but must be one of v4, which are the levels that are installed; unset it",
+        ),
         (3, [4, 3], "v4", "TWOTOWER_ISA is 'v4', but this CPU supports at most v3; unset it to let the CPU choose"),
     ],
 )

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from conformance import DotProductConformance, exactly, two_tastes
 
 import twotower as tt
+from conformance import DotProductConformance, exactly, two_tastes
 from twotower.errors import DataError, NumericalError, SchemaError
 from twotower.models import _training
 
@@ -52,7 +52,9 @@ def test_features_place_an_item_that_nobody_has_seen(options: dict[str, Any]) ->
     items = pd.DataFrame({"item_id": range(62), "taste": ["a"] * 30 + ["b"] * 30 + ["a", "b"]})
     # Without drawn negatives nothing moves the vector of an unseen item's id, so that only its taste speaks.
     model = tt.TwoTower(epochs=40, verbose=0, negatives=0, **options).fit(train, items=items)
-    scores = model.predict(pd.DataFrame({"user_id": np.repeat(np.arange(80), 2), "item_id": [60, 61] * 80})).reshape(80, 2)
+    scores = model.predict(pd.DataFrame({"user_id": np.repeat(np.arange(80), 2), "item_id": [60, 61] * 80})).reshape(
+        80, 2
+    )
     prefers_b = scores[:, 1] > scores[:, 0]
     assert (prefers_b == (np.arange(80) % 2 == 1)).mean() > 0.9
 
@@ -81,7 +83,9 @@ def test_every_optimizer_lowers_the_loss(data: Any, optimizer: str, schedule: st
 
 
 @pytest.mark.parametrize("options", [{}, {"hidden": (12,), "dropout": 0.2, "layer_norm": True}], ids=["sum", "hidden"])
-def test_one_seed_gives_the_same_file_for_any_number_of_threads(data: Any, options: dict[str, Any], tmp_path: Any) -> None:
+def test_one_seed_gives_the_same_file_for_any_number_of_threads(
+    data: Any, options: dict[str, Any], tmp_path: Any
+) -> None:
     files = []
     for number, n_jobs in enumerate((1, 2, 7, 1)):
         model = quick(n_jobs=n_jobs, verbose=0, random_state=5, **options)
@@ -188,23 +192,31 @@ def test_patience_stops_early(data: Any, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_it_warns_when_it_loses_to_popularity(data: Any) -> None:
     train, valid, _ = tt.split.leave_last(data.ratings, 2, valid=2)
-    with pytest.warns(UserWarning, match=r"fit: the best ndcg@10 on eval_set is 0\.\d{4}, below 0\.\d{4} of the popularity list"):
+    with pytest.warns(
+        UserWarning, match=r"fit: the best ndcg@10 on eval_set is 0\.\d{4}, below 0\.\d{4} of the popularity list"
+    ):
         quick(epochs=1, optimizer="sgd", learning_rate=1e-6, item_bias=False).fit(train, eval_set=valid)
 
 
 def test_an_eval_set_without_a_known_user_is_refused(data: Any) -> None:
     strangers = data.ratings.assign(user_id=data.ratings.user_id + 10_000)
-    sentence = "fit: eval_set has no relevant row of a user that is in the interactions; split so that users are in both parts"
+    sentence = (
+        "fit: eval_set has no relevant row of a user that is in the interactions; split so that users are in both parts"
+    )
     with pytest.raises(DataError, match=exactly(sentence)):
         quick().fit(data.ratings, eval_set=strangers)
 
 
 @pytest.mark.filterwarnings("ignore:fit. the best ndcg@10 on eval_set")
-def test_validation_on_many_users_is_a_sample_and_says_so(data: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_validation_on_many_users_is_a_sample_and_says_so(
+    data: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.setattr(_training, "USERS_TO_VALIDATE", 50)
     train, valid, _ = tt.split.leave_last(data.ratings, 2, valid=2)
     quick(verbose=2).fit(train, eval_set=valid)
-    assert re.search(r"validating on a sample of 50 of \d+ users, popularity has ndcg@10 0\.\d{4}", capsys.readouterr().err)
+    assert re.search(
+        r"validating on a sample of 50 of \d+ users, popularity has ndcg@10 0\.\d{4}", capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("with_validation", [False, True])
@@ -233,7 +245,10 @@ def test_ctrl_c_leaves_a_usable_model(data: Any, monkeypatch: pytest.MonkeyPatch
 
 def test_a_loss_that_is_no_number_says_what_to_try(data: Any) -> None:
     model = quick(similarity="dot", optimizer="sgd", learning_rate=1e30)
-    with pytest.raises(NumericalError, match=r"Trainer: the loss is -?nan at step \d+ \(epoch 1, learning rate .*try a smaller learning rate"):
+    with pytest.raises(
+        NumericalError,
+        match=r"Trainer: the loss is -?nan at step \d+ \(epoch 1, learning rate .*try a smaller learning rate",
+    ):
         model.fit(data.ratings)
     with pytest.raises(AttributeError):
         model.recommend()
@@ -248,7 +263,10 @@ def test_a_loss_that_is_no_number_says_what_to_try(data: Any) -> None:
         ({"hidden": 64}, "fit: hidden is 64, but must be a tuple of widths, such as (128,), or ()"),
         ({"hidden": (64, 0)}, "fit: hidden[1] is 0, but must be at least 1"),
         ({"activation": "tanh"}, "fit: activation is 'tanh', but must be one of 'relu', 'gelu'"),
-        ({"similarity": "cosin"}, "fit: similarity is 'cosin', but must be one of 'cosine', 'dot'; did you mean 'cosine'?"),
+        (
+            {"similarity": "cosin"},
+            "fit: similarity is 'cosin', but must be one of 'cosine', 'dot'; did you mean 'cosine'?",
+        ),
         ({"temperature": 0}, "fit: temperature is 0, but must be a finite number above 0"),
         ({"learning_rate": float("nan")}, "fit: learning_rate is nan, but must be a finite number above 0"),
         ({"dropout": 1.0}, "fit: dropout is 1, but must be a finite number at least 0 and at most 0.99"),
@@ -256,8 +274,14 @@ def test_a_loss_that_is_no_number_says_what_to_try(data: Any) -> None:
         ({"negatives": -1}, "fit: negatives is -1, but must be at least 0"),
         ({"random_state": -1}, "fit: random_state is -1, but must be at least 0"),
         ({"item_bias": "yes"}, "fit: item_bias is 'yes', but must be True or False"),
-        ({"eval_metric": "coverage@10"}, "fit: eval_metric is 'coverage@10', but must be a metric of single users, such as 'ndcg@10'"),
-        ({"n_jobs": 0}, "fit: n_jobs is 0, but must be -1 (every CPU this process may use) or an integer of at least 1"),
+        (
+            {"eval_metric": "coverage@10"},
+            "fit: eval_metric is 'coverage@10', but must be a metric of single users, such as 'ndcg@10'",
+        ),
+        (
+            {"n_jobs": 0},
+            "fit: n_jobs is 0, but must be -1 (every CPU this process may use) or an integer of at least 1",
+        ),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )

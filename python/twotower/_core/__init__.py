@@ -19,7 +19,9 @@ def _installed() -> list[int]:
 
 def _choose(cpu_level: int, installed: list[int], forced: str | None) -> int:
     if not installed:
-        raise ImportError("twotower: the package has no compiled core; install it with 'pip install .' from its source folder")
+        raise ImportError(
+            "twotower: the package has no compiled core; install it with 'pip install .' from its source folder"
+        )
     if forced is not None:
         wanted = int(forced[1:]) if forced[:1] == "v" and forced[1:].isdigit() else None
         if wanted not in installed:
@@ -28,7 +30,9 @@ def _choose(cpu_level: int, installed: list[int], forced: str | None) -> int:
                 "which are the levels that are installed; unset it to let the CPU choose"
             )
         if wanted > cpu_level:
-            raise ImportError(f"TWOTOWER_ISA is {forced!r}, but this CPU supports at most v{cpu_level}; unset it to let the CPU choose")
+            raise ImportError(
+                f"TWOTOWER_ISA is {forced!r}, but this CPU supports at most v{cpu_level}; unset it to let the CPU choose"
+            )
         return wanted
     usable = [level for level in installed if level <= cpu_level]
     if not usable:

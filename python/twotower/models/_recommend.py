@@ -19,6 +19,7 @@ from twotower.models._options import (
     check_count,
     check_flag,
     check_n_jobs,
+    check_number,
     named_options,
 )
 from twotower.persistence import prefix, unprefix
@@ -274,6 +275,11 @@ class Recommender(Estimator):
                 )
         if self.user_col == self.item_col:
             raise ValueError(f"{where}: user_col and item_col are both {self.user_col!r}, but must be two columns")
+        for option in ("rating_col", "weight_col", "time_col"):
+            check_column_name(where, option, getattr(self, option, None), optional=True)
+        min_rating = getattr(self, "min_rating", None)
+        if min_rating is not None:
+            check_number(where, "min_rating", min_rating)
         self._num_threads(where)
 
     def _num_threads(self, where: str) -> int:

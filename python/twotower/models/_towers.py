@@ -42,7 +42,9 @@ class Side:
     fields: tuple[schema.Field, ...]
 
     @classmethod
-    def read(cls, name: Literal["user", "item"], table: Any, features: Sequence[Any] | None, id_col: str, ids: Vocabulary) -> Side:
+    def read(
+        cls, name: Literal["user", "item"], table: Any, features: Sequence[Any] | None, id_col: str, ids: Vocabulary
+    ) -> Side:
         """Resolve and encode the features of a side; `table` may be None."""
         plural: schema.Side = "users" if name == "user" else "items"
         frame = None if table is None else interactions.align(table, id_col, ids, side=plural)
@@ -113,7 +115,12 @@ class Side:
             if isinstance(column, EncodedBags):
                 arrays[f"{number}.offsets"] = column.offsets
         sizes = [getattr(column, "vocabulary_size", None) for column in self.encoded]
-        return {"rows": self.rows, "encoder": meta, "sizes": sizes, "fields": schema.Schema(self.fields).to_meta()}, arrays
+        return {
+            "rows": self.rows,
+            "encoder": meta,
+            "sizes": sizes,
+            "fields": schema.Schema(self.fields).to_meta(),
+        }, arrays
 
     @classmethod
     def from_state(cls, name: Literal["user", "item"], meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> Side:
@@ -185,4 +192,3 @@ class Architecture:
         if self.normalize:
             layers.append(core.Layer.l2_normalize(self.dim))
         return layers
-

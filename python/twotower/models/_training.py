@@ -73,7 +73,11 @@ class Validation:
         owners, items = pairs // (num_items + 1), pairs % (num_items + 1)
         counts = np.bincount(owners, minlength=num_users)
         relevant = np.flatnonzero(counts)
-        chosen = relevant[np.linspace(0, len(relevant) - 1, min(len(relevant), USERS_TO_VALIDATE)).astype(np.int64)] if len(relevant) else relevant
+        chosen = (
+            relevant[np.linspace(0, len(relevant) - 1, min(len(relevant), USERS_TO_VALIDATE)).astype(np.int64)]
+            if len(relevant)
+            else relevant
+        )
         kept = np.isin(owners, chosen) & (items < num_items)
         listed = np.bincount(owners[kept], minlength=num_users)[chosen]
         return cls(
@@ -93,7 +97,9 @@ class Validation:
         whole = len(self.users) == self.available
         return f"{self.available:,} users" if whole else f"a sample of {len(self.users):,} of {self.available:,} users"
 
-    def score(self, user_vectors: Callable[[np.ndarray], np.ndarray], item_vectors: np.ndarray, num_threads: int) -> float:
+    def score(
+        self, user_vectors: Callable[[np.ndarray], np.ndarray], item_vectors: np.ndarray, num_threads: int
+    ) -> float:
         """Mean of the metric over the users."""
         packed = core.PackedItems(item_vectors, num_threads=num_threads)
         values = []
@@ -178,7 +184,9 @@ def train(
                     best, outcome.best_epoch, outcome.parameters = figure, epoch, model.parameters()
             progress.end_epoch(epoch, loss, notes)
             if validation is not None and patience is not None and epoch - outcome.best_epoch >= patience:
-                progress.say(f"stopped early: {validation.label} has not risen for {patience} epochs; the best was epoch {outcome.best_epoch}")
+                progress.say(
+                    f"stopped early: {validation.label} has not risen for {patience} epochs; the best was epoch {outcome.best_epoch}"
+                )
                 break
     except KeyboardInterrupt:
         outcome.interrupted = True

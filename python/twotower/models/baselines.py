@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower import frames
 from twotower._core import core
-from twotower.interactions import catalogue_vocabulary, encode_interactions
 from twotower.models._estimator import State
-from twotower.models._options import check_column_name, check_number, named_options
+from twotower.models._options import named_options
+from twotower.models._reading import read
 from twotower.models._recommend import Recommender
 
 if TYPE_CHECKING:
@@ -107,33 +106,11 @@ class Popularity(Recommender, kind="popularity"):
             An option is out of range or of the wrong kind.
         """
         self._check_columns("fit")
-        for option in ("rating_col", "weight_col"):
-            check_column_name("fit", option, getattr(self, option), optional=True)
-        if self.min_rating is not None:
-            check_number("fit", "min_rating", self.min_rating)
-        # Read once: a lazy frame is collected here.
-        table = frames.table(interactions, "fit: interactions")
-        pairs = encode_interactions(
-            table,
-            user_col=self.user_col,
-            item_col=self.item_col,
-            rating_col=self.rating_col,
-            min_rating=self.min_rating,
-            weight_col=self.weight_col,
-            users=None if users is None else catalogue_vocabulary(users, self.user_col, side="users"),
-            items=None if items is None else catalogue_vocabulary(items, self.item_col, side="items"),
-        )
-        lists = core.Interactions(pairs.user_rows, pairs.item_rows, pairs.weights, pairs.users.size, pairs.items.size)
+        reading = read(self, interactions, users, items)
+        pairs = reading.pairs
         counts = np.bincount(pairs.item_rows, weights=pairs.weights, minlength=pairs.items.size)
         self._counts = counts.astype(np.float32)
-        self._remember(
-            users=pairs.users,
-            items=pairs.items,
-            seen_offsets=lists.seen_offsets,
-            seen_items=lists.seen_items,
-            item_counts=lists.item_counts,
-            frame_kind=frames.frame_kind(table),
-        )
+        self._remember(**reading.remembered)
         return self
 
     def _top_k(

@@ -11,16 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from twotower import frames, schema
+from twotower import schema
 from twotower._core import core
 from twotower.errors import DataError
 from twotower.evaluation._metrics import PER_USER, parse
 from twotower.interactions import Encoded as Pairs
-from twotower.interactions import catalogue_vocabulary, check_learnable, encode_interactions
+from twotower.interactions import check_learnable, encode_interactions
 from twotower.models._dot_product import DotProductRecommender
 from twotower.models._estimator import State
-from twotower.models._options import check_choice, check_column_name, check_count, check_flag, check_number, named_options
+from twotower.models._options import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    named_options,
+)
 from twotower.models._progress import Progress
+from twotower.models._reading import column_options, read
 from twotower.models._towers import Architecture, Side
 from twotower.models._training import Outcome, Validation, train
 from twotower.persistence import prefix, unprefix
@@ -243,10 +250,9 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
         KeyboardInterrupt; the model is fitted then.
         """
         self._check_options()
-        interactions = frames.table(interactions, "fit: interactions")
-        pairs = self._read_pairs(interactions, users, items)
+        reading = read(self, interactions, users, items)
+        pairs, lists = reading.pairs, reading.lists
         check_learnable(pairs)
-        lists = core.Interactions(pairs.user_rows, pairs.item_rows, pairs.weights, pairs.users.size, pairs.items.size)
         chosen = self._choose(lists)
         fitted = _Fitted.build(
             self._architecture(chosen),
@@ -263,14 +269,7 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
         self._curve = outcome.curve
         self._parts = fitted.parts
         self._parameters = outcome.parameters
-        self._remember(
-            users=pairs.users,
-            items=pairs.items,
-            seen_offsets=lists.seen_offsets,
-            seen_items=lists.seen_items,
-            item_counts=lists.item_counts,
-            frame_kind=frames.frame_kind(interactions),
-        )
+        self._remember(**reading.remembered)
         self._cache["fitted"] = fitted
         self._item_vectors_ = fitted.item_vectors(self._num_threads("fit"))
         if outcome.interrupted:
@@ -281,8 +280,6 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
 
     def _check_options(self) -> None:
         self._check_columns("fit")
-        for option in ("rating_col", "weight_col", "time_col"):
-            check_column_name("fit", option, getattr(self, option), optional=True)
         for option in ("dim", "group_size"):
             check_count("fit", option, getattr(self, option))
         for option in ("epochs", "batch_size", "patience"):
@@ -309,32 +306,25 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
         for option in ("temperature", "learning_rate"):
             if getattr(self, option) is not None:
                 check_number("fit", option, getattr(self, option), above=0)
-        if self.min_rating is not None:
-            check_number("fit", "min_rating", self.min_rating)
         check_count("fit", "verbose", self.verbose, minimum=0)
         metric = parse(self.eval_metric)[0]
         if metric.name not in PER_USER:
-            raise ValueError(f"fit: eval_metric is {self.eval_metric!r}, but must be a metric of single users, such as 'ndcg@10'")
-
-    def _read_pairs(self, interactions: Any, users: Any, items: Any) -> Pairs:
-        return encode_interactions(
-            interactions,
-            user_col=self.user_col,
-            item_col=self.item_col,
-            rating_col=self.rating_col,
-            min_rating=self.min_rating,
-            weight_col=self.weight_col,
-            time_col=self.time_col,
-            users=None if users is None else catalogue_vocabulary(users, self.user_col, side="users"),
-            items=None if items is None else catalogue_vocabulary(items, self.item_col, side="items"),
-        )
+            raise ValueError(
+                f"fit: eval_metric is {self.eval_metric!r}, but must be a metric of single users, such as 'ndcg@10'"
+            )
 
     def _choose(self, lists: core.Interactions) -> dict[str, Any]:
         """Settle the options that are None from the size of the data. Sources: the tables of settings in the README."""
         positives, items = lists.num_positives, lists.num_items
         active_users = int(np.count_nonzero(lists.user_counts))
         # Very small data would be a handful of steps at the usual batch.
-        batch = 4096 if positives >= 200_000 else 1024 if positives >= 16_384 else max(32, 2 ** int(math.log2(max(positives / 16, 32))))
+        batch = (
+            4096
+            if positives >= 200_000
+            else 1024
+            if positives >= 16_384
+            else max(32, 2 ** int(math.log2(max(positives / 16, 32))))
+        )
         batch = self.batch_size or batch
         sharpness = 1.35 * math.log(max(items * active_users / positives, 1.0))
         temperature = 1.0 if self.similarity == "dot" else min(max(1 / max(sharpness, 1e-9), 0.1), 0.3)
@@ -363,11 +353,7 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
     def _read_validation(self, eval_set: Any, pairs: Pairs, lists: core.Interactions) -> Validation:
         held_out = encode_interactions(
             eval_set,
-            user_col=self.user_col,
-            item_col=self.item_col,
-            rating_col=self.rating_col,
-            min_rating=self.min_rating,
-            weight_col=self.weight_col,
+            **column_options(self),
             users=pairs.users,
             items=pairs.items,
             on_unknown="mark",
@@ -387,10 +373,14 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
             seen=(lists.seen_offsets, lists.seen_items),
         )
         if not len(validation.users):
-            raise DataError("fit: eval_set has no relevant row of a user that is in the interactions; split so that users are in both parts")
+            raise DataError(
+                "fit: eval_set has no relevant row of a user that is in the interactions; split so that users are in both parts"
+            )
         return validation
 
-    def _train(self, fitted: _Fitted, lists: core.Interactions, chosen: Mapping[str, Any], validation: Validation | None) -> Outcome:
+    def _train(
+        self, fitted: _Fitted, lists: core.Interactions, chosen: Mapping[str, Any], validation: Validation | None
+    ) -> Outcome:
         num_threads = self._num_threads("fit")
         trainer = core.Trainer(
             fitted.model,
@@ -415,13 +405,27 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
 
         def score() -> float:
             assert validation is not None
-            return validation.score(lambda rows: fitted.user_vectors(rows, num_threads), fitted.item_vectors(num_threads), num_threads)
+            return validation.score(
+                lambda rows: fitted.user_vectors(rows, num_threads), fitted.item_vectors(num_threads), num_threads
+            )
 
-        popular = None if validation is None else validation.score(_ones, lists.item_counts.astype(np.float32)[:, None], num_threads)
-        with Progress("TwoTower", total_steps=trainer.total_steps, total_epochs=chosen["epochs"], verbose=self.verbose) as progress:
+        popular = (
+            None
+            if validation is None
+            else validation.score(_ones, lists.item_counts.astype(np.float32)[:, None], num_threads)
+        )
+        with Progress(
+            "TwoTower", total_steps=trainer.total_steps, total_epochs=chosen["epochs"], verbose=self.verbose
+        ) as progress:
             progress.say(fitted.describe(lists, validation, popular))
             outcome = train(
-                trainer, fitted.model, validation=validation, score=score, patience=self.patience, progress=progress, num_threads=num_threads
+                trainer,
+                fitted.model,
+                validation=validation,
+                score=score,
+                patience=self.patience,
+                progress=progress,
+                num_threads=num_threads,
             )
         if validation is not None and popular is not None and not outcome.interrupted:
             best = max(outcome.curve[validation.label])
@@ -445,7 +449,10 @@ class TwoTower(DotProductRecommender, kind="two_tower"):
     def learning_curve_(self) -> Any:
         """One row an epoch: `epoch`, the mean `loss`, and the validation metric where there was an `eval_set`."""
         self._check_fitted("learning_curve_")
-        columns = {name: np.array(values, dtype=np.int64 if name == "epoch" else np.float64) for name, values in self._curve.items()}
+        columns = {
+            name: np.array(values, dtype=np.int64 if name == "epoch" else np.float64)
+            for name, values in self._curve.items()
+        }
         return self._build(columns)
 
     def _fitted(self) -> _Fitted:
@@ -504,7 +511,9 @@ class _Fitted:
 
     @classmethod
     def build(cls, architecture: Architecture, users: Side, items: Side) -> _Fitted:
-        return cls((architecture, users, items), architecture.build(users, items), users.feature_table(), items.feature_table())
+        return cls(
+            (architecture, users, items), architecture.build(users, items), users.feature_table(), items.feature_table()
+        )
 
     def user_vectors(self, rows: np.ndarray, num_threads: int) -> np.ndarray:
         return self.model.query_vectors(self.users, rows, num_threads)
