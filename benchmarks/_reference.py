@@ -11,6 +11,7 @@ import numpy as np
 import _common as common
 
 sparse = common.optional_module("scipy.sparse")
+sparse_linalg = common.optional_module("scipy.sparse.linalg")
 
 LARGEST_EASE = 20_000  # items; the inverse of a matrix of that size takes 6 GB and minutes
 QUEUE = 1024  # users a pass
@@ -144,22 +145,23 @@ def ease(reference: Reference, penalty: float) -> Callable[[np.ndarray], np.ndar
     return lambda users: reference.dense(reference.positives, users) @ weights
 
 
-def rp3beta(reference: Reference, beta: float = 0.6, neighbors: int = 200) -> Callable[[np.ndarray], np.ndarray]:
-    """Scores X W: W are three-step walks user, item, user, item less those that return, divided by popularity^beta."""
-    sizes = [len(items) for items in reference.positives]
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
+def low_pass(reference: Reference, rank: int = 256, share: float = 0.3) -> Callable[[np.ndarray], np.ndarray]:
+    """Low-pass filter on the graph of users and items: X (S^T S + share D^-1/2 V V^T D^1/2), S = E^-1/2 X D^-1/2.
+
+    D and E are the degrees of items and users, V the first `rank` right singular vectors of S.
+    """
+    sizes = np.array([len(items) for items in reference.positives])
     columns = np.concatenate(reference.positives)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
     x = sparse.csr_matrix((np.ones(len(columns), dtype=np.float32), columns, offsets), shape=reference.shape)
-    from_user = sparse.diags(1 / np.maximum(np.diff(offsets), 1).astype(np.float32)) @ x
-    counts = np.maximum(np.bincount(columns, minlength=reference.shape[1]), 1).astype(np.float32)
-    from_item = (sparse.diags(1 / counts) @ x.T).tocsr()
-    parts = []
-    for begin in range(0, reference.shape[1], QUEUE):
-        block = (from_item[begin : begin + QUEUE] @ from_user).toarray() / counts**beta
-        rows = np.arange(len(block))
-        block[rows, begin + rows] = 0
-        smallest = np.partition(block, -neighbors, axis=1)[:, -neighbors][:, None]
-        block[block < smallest] = 0
-        parts.append(sparse.csr_matrix(block))
-    weights = sparse.vstack(parts).tocsr()
-    return lambda users: (x[users] @ weights).toarray()
+    x.sum_duplicates()
+    of_user, of_item = (np.sqrt(np.maximum(np.asarray(x.sum(axis=axis)).ravel(), 1)) for axis in (1, 0))
+    scaled = (sparse.diags(1 / of_user) @ x @ sparse.diags(1 / of_item)).tocsr().astype(np.float32)
+    start = np.random.default_rng(0).standard_normal(min(scaled.shape)).astype(np.float32)
+    v = sparse_linalg.svds(scaled, k=rank, v0=start)[2].T  # (items, rank)
+    into, back = v / of_item[:, None], v.T * of_item * share
+
+    def scores_of(users: np.ndarray) -> np.ndarray:
+        return (x[users] @ scaled.T @ scaled).toarray() + (x[users] @ into) @ back
+
+    return scores_of

@@ -112,14 +112,10 @@ def distinct_loss(model: TwoTower, batch: Batch) -> Tensor:
     scores = (u * model.inverse_temperature) @ v.T
     if bias is not None:
         scores = scores + bias
-    positive = scores[batch.row_of_positive, batch.columns]
-    scores = scores + batch.log_weights
-    highest = scores.detach().amax(1, keepdim=True)
-    exponentials = (scores - highest).exp()
-    own = exponentials[batch.row_of_positive, batch.columns]
-    shifted = positive - highest.squeeze(1)[batch.row_of_positive]
-    denominators = exponentials.sum(1)[batch.row_of_positive] - own + shifted.exp()
-    return (batch.weights * (denominators.log() - shifted)).sum()
+    places = (batch.row_of_positive, batch.columns)
+    positive = scores[places]
+    scores = (scores + batch.log_weights).index_put(places, positive)  # the row's own positives have weight 1
+    return (batch.weights * (scores.logsumexp(1)[batch.row_of_positive] - positive)).sum()
 
 
 class _LossByHand(torch.autograd.Function):
@@ -137,19 +133,16 @@ class _LossByHand(torch.autograd.Function):
         flat = scores.view(-1)
         positive = flat[places]
         scores += batch.log_weights
+        flat[places] = positive
         highest = scores.amax(1)
         scores.sub_(highest[:, None]).exp_()
-        own = flat[places]
-        shifted = positive - highest[batch.row_of_positive]
-        positive = shifted.exp()
-        denominators = scores.sum(1)[batch.row_of_positive] - own + positive
-        shares = batch.weights / denominators
-        scores *= torch.zeros(len(u)).index_add_(0, batch.row_of_positive, shares)[:, None]
-        flat.index_add_(0, places, shares * (positive - own) - batch.weights)
+        sums = scores.sum(1)
+        scores *= (torch.zeros(len(u)).index_add_(0, batch.row_of_positive, batch.weights) / sums)[:, None]
+        flat.index_add_(0, places, -batch.weights)
         ctx.save_for_backward(
             (scores @ v) * inverse_temperature, scores.T @ scaled, *([] if bias is None else [scores.sum(0)])
         )
-        return (batch.weights * (denominators.log() - shifted)).sum()
+        return (batch.weights * ((sums.log() + highest)[batch.row_of_positive] - positive)).sum()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

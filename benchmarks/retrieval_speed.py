@@ -278,6 +278,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[core.available_threads()], metavar="N")
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default %(default)s)")
+    parser.add_argument("--only", default="", help="run the cases whose title has this in it, such as 1,000,000")
     options = parser.parse_args()
     if options.quick:
         options.repeats = 2
@@ -292,6 +293,8 @@ def main() -> None:
     limits = common.sgemm_limits(options.threads, quick=options.quick)
     report.note(common.limits_in_words(limits))
     for case in cases(options):
+        if options.only not in case.name:
+            continue
         report.table(race(case, options.threads, options.repeats, limits))
 
 

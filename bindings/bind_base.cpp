@@ -1,4 +1,5 @@
 #include <Eigen/Core>
+
 #include <exception>
 
 #include "bindings.hpp"
@@ -10,8 +11,8 @@
 namespace twotower::bindings {
 
 void bind_base(py::module_& m) {
-  // The order of Eigen's sums follows its block sizes, which it takes from the caches it finds: pin them, so that one module gives
-  // the same bytes on every CPU that runs it.
+  // The order of Eigen's sums follows its block sizes, which it takes from the caches it finds: pin them, so that one module
+  // gives the same bytes on every CPU that runs it.
   Eigen::setCpuCacheSizes(32 * 1024, 1024 * 1024, 16 * 1024 * 1024);
 
   // Of this module alone: other packages may be made with pybind11 too, and their errors are not ours.

@@ -28,7 +28,8 @@ void bind_interactions(py::module_& m) {
       .def_property_readonly("item_counts", [](const Interactions& self) { return copy_of<double>(self.item_counts()); })
       .def_property_readonly("user_counts", [](const Interactions& self) {
         auto counts = new_vector<std::int64_t>(self.num_queries());
-        for (Index query = 0; query < self.num_queries(); ++query) counts.mutable_at(query) = std::ssize(self.positives().of(query));
+        for (Index query = 0; query < self.num_queries(); ++query)
+          counts.mutable_at(query) = std::ssize(self.positives().of(query));
         return counts;
       });
 }
@@ -46,14 +47,18 @@ void bind_feature_table(py::module_& m) {
           py::arg("codes"), py::arg("vocabulary"))
       .def(
           "add_bags",
-          [](FeatureTable& self, const py::object& offsets, const py::object& codes, const py::object& weights, Index vocabulary) {
-            return self.add_bags(vector_of<std::int64_t>(offsets, "FeatureTable", "offsets"), vector_of<Row>(codes, "FeatureTable", "codes"),
+          [](FeatureTable& self, const py::object& offsets, const py::object& codes, const py::object& weights,
+             Index vocabulary) {
+            return self.add_bags(vector_of<std::int64_t>(offsets, "FeatureTable", "offsets"),
+                                 vector_of<Row>(codes, "FeatureTable", "codes"),
                                  optional_vector_of<float>(weights, "FeatureTable", "weights"), vocabulary);
           },
           py::arg("offsets"), py::arg("codes"), py::arg("weights"), py::arg("vocabulary"))
       .def(
           "add_numbers",
-          [](FeatureTable& self, const py::object& values) { return self.add_numbers(vector_of<float>(values, "FeatureTable", "values")); },
+          [](FeatureTable& self, const py::object& values) {
+            return self.add_numbers(vector_of<float>(values, "FeatureTable", "values"));
+          },
           py::arg("values"));
 }
 

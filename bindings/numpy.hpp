@@ -28,9 +28,10 @@ inline bool is_plain(const py::array& array) {
 inline std::string describe(py::handle object) {
   if (!py::isinstance<py::array>(object)) return "a " + std::string(py::str(py::type::of(object).attr("__name__")));
   const auto array = py::reinterpret_borrow<py::array>(object);
-  const char* layout = is_plain(array) ? "a C-contiguous " : (array.flags() & py::array::c_style) != 0 ? "an unaligned " : "a strided ";
-  return layout + std::string(py::str(array.dtype())) + " array of shape " +
-         std::string(py::str(object.attr("shape")));
+  const char* layout = is_plain(array)                             ? "a C-contiguous "
+                       : (array.flags() & py::array::c_style) != 0 ? "an unaligned "
+                                                                   : "a strided ";
+  return layout + std::string(py::str(array.dtype())) + " array of shape " + std::string(py::str(object.attr("shape")));
 }
 
 /// "top_k: queries is a strided float64 array of shape (3, 4), but must be a C-contiguous float32 array of 2 dimensions"
@@ -40,7 +41,8 @@ py::array checked_array(py::handle object, int dimensions, const char* function,
     const auto array = py::reinterpret_borrow<py::array>(object);
     if (array.dtype().equal(py::dtype::of<T>()) && array.ndim() == dimensions && is_plain(array)) return array;
   }
-  throw py::type_error(std::string(function) + ": " + name + " is " + describe(object) + ", but must be " + array_name<T>(dimensions));
+  throw py::type_error(std::string(function) + ": " + name + " is " + describe(object) + ", but must be " +
+                       array_name<T>(dimensions));
 }
 
 /// A view of a one-dimensional array; the caller keeps the array alive.

@@ -62,8 +62,10 @@ inline SoftmaxAnswer<double> naive_softmax(const SoftmaxProblem& problem) {
       const Index own = problem.positive_columns[p];
       const double weight = static_cast<double>(problem.positive_weights[p]);
       std::vector<double> terms(at(columns));
-      for (Index c = 0; c < columns; ++c)
-        terms[at(c)] = scores[at(c)] + (c == own ? 0 : static_cast<double>(problem.log_weights[at(c)]));
+      for (Index c = 0; c < columns; ++c) terms[at(c)] = scores[at(c)] + static_cast<double>(problem.log_weights[at(c)]);
+      // All positives of the row weigh 1, this one and the others.
+      for (auto q = at(problem.offsets[at(row)]); q < at(problem.offsets[at(row) + 1]); ++q)
+        terms[at(problem.positive_columns[q])] = scores[at(problem.positive_columns[q])];
       const double highest = *std::max_element(terms.begin(), terms.end());
       double sum = 0;
       for (const double term : terms) sum += std::exp(term - highest);

@@ -2,11 +2,11 @@
 
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <sched.h>
 #include <string>
 #if defined(__x86_64__)
 #include <immintrin.h>

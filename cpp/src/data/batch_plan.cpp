@@ -63,7 +63,8 @@ void BatchPlan::write(Index epoch, Index batch, Batch& out) {
     fail("BatchPlan", "batch is " + std::to_string(batch) + ", but must be in [0, " + std::to_string(batches_) + ")");
   if (epoch != epoch_) arrange(epoch);
   const auto groups = static_cast<Index>(groups_.size());
-  const auto first = static_cast<std::size_t>(groups * batch / batches_), last = static_cast<std::size_t>(groups * (batch + 1) / batches_);
+  const auto first = static_cast<std::size_t>(groups * batch / batches_),
+             last = static_cast<std::size_t>(groups * (batch + 1) / batches_);
 
   out.queries.clear();
   out.offsets.assign(1, 0);
@@ -79,7 +80,8 @@ void BatchPlan::write(Index epoch, Index batch, Batch& out) {
     for (auto place = group.begin; place < group.end; ++place) {
       const auto positive = static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(place)]);
       const Row item = interactions_.positives().items[positive];
-      const double weight = balance * (interactions_.weights().empty() ? 1.0 : static_cast<double>(interactions_.weights()[positive]));
+      const double weight =
+          balance * (interactions_.weights().empty() ? 1.0 : static_cast<double>(interactions_.weights()[positive]));
       Row& column = column_[static_cast<std::size_t>(item)];
       if (column < 0) {
         column = static_cast<Row>(out.candidates.size());

@@ -36,7 +36,8 @@ Tower::Tower(TowerSpec spec, Index arena_begin) : spec_(std::move(spec)), arena_
     slice += width;
     if (const auto* numeric = std::get_if<nn::Numeric>(&input.encoder)) arena += numeric->parameter_count();
   }
-  if (spec_.join == Join::kConcatenate) check_size(kName, "width of all inputs", slice, "width of the first layer", joined_width());
+  if (spec_.join == Join::kConcatenate)
+    check_size(kName, "width of all inputs", slice, "width of the first layer", joined_width());
   layers_arena_ = arena;
   parameter_count_ = arena - arena_begin + spec_.layers.parameter_count();
 }
@@ -48,7 +49,8 @@ template <class Scalar>
 void Tower::check(const data::FeatureTable& features, const nn::Parameters<Scalar>& parameters) const {
   check_at_least(kName, "size of the arena", std::ssize(parameters.arena), arena_begin_ + parameter_count_);
   for (const Input& input : spec_.inputs) {
-    check_in_range(kName, "column of an input", static_cast<double>(input.column), 0, static_cast<double>(features.columns() - 1));
+    check_in_range(kName, "column of an input", static_cast<double>(input.column), 0,
+                   static_cast<double>(features.columns() - 1));
     const auto& column = features.column(input.column);
     const bool fits = std::visit(Overloaded{[&](const nn::Embedding&) { return std::holds_alternative<data::Codes>(column); },
                                             [&](const nn::Bag&) { return std::holds_alternative<data::Bags>(column); },
@@ -56,9 +58,11 @@ void Tower::check(const data::FeatureTable& features, const nn::Parameters<Scala
                                  input.encoder);
     if (!fits) fail(kName, "column " + std::to_string(input.column) + " is of another kind than its encoder");
     if (std::holds_alternative<nn::Numeric>(input.encoder)) continue;
-    check_in_range(kName, "table of an input", static_cast<double>(input.table), 0, static_cast<double>(std::ssize(parameters.tables)) - 1);
+    check_in_range(kName, "table of an input", static_cast<double>(input.table), 0,
+                   static_cast<double>(std::ssize(parameters.tables)) - 1);
     const auto& table = parameters.tables[static_cast<std::size_t>(input.table)].values;
-    check_size(kName, "width of table " + std::to_string(input.table), table.cols(), "width of its encoder", width_of(input.encoder));
+    check_size(kName, "width of table " + std::to_string(input.table), table.cols(), "width of its encoder",
+               width_of(input.encoder));
     const auto* codes = std::get_if<data::Codes>(&column);
     check_at_least(kName, "rows of table " + std::to_string(input.table), table.rows(),
                    codes ? codes->vocabulary : std::get<data::Bags>(column).vocabulary);
@@ -85,10 +89,11 @@ void Tower::prepare(const data::FeatureTable& features, std::span<const Row> row
   for (std::size_t i = 0; i < spec_.inputs.size(); ++i) {
     scratch.touches[i].clear();
     const auto& column = features.column(spec_.inputs[i].column);
-    std::visit(Overloaded{[&](const nn::Embedding& e) { e.touches(std::get<data::Codes>(column).codes, rows, scratch.touches[i]); },
-                          [&](const nn::Bag& e) { e.touches(lists_of(std::get<data::Bags>(column)), rows, scratch.touches[i]); },
-                          [](const nn::Numeric&) {}},
-               spec_.inputs[i].encoder);
+    std::visit(
+        Overloaded{[&](const nn::Embedding& e) { e.touches(std::get<data::Codes>(column).codes, rows, scratch.touches[i]); },
+                   [&](const nn::Bag& e) { e.touches(lists_of(std::get<data::Bags>(column)), rows, scratch.touches[i]); },
+                   [](const nn::Numeric&) {}},
+        spec_.inputs[i].encoder);
   }
 }
 
@@ -98,7 +103,8 @@ void Tower::add_sources(Index table, const TowerScratch<Scalar>& scratch,
   for (std::size_t i = 0; i < spec_.inputs.size(); ++i) {
     if (spec_.inputs[i].table != table) continue;
     const Scalar* first = scratch.cache.data() + gradient_begin() + places_[i].slice;
-    sources.push_back({scratch.touches[i], {first, scratch.cache.rows(), places_[i].width, Eigen::OuterStride<>(scratch.cache.cols())}});
+    sources.push_back(
+        {scratch.touches[i], {first, scratch.cache.rows(), places_[i].width, Eigen::OuterStride<>(scratch.cache.cols())}});
   }
 }
 
@@ -115,10 +121,12 @@ void Tower::encode_block(const nn::Parameters<Scalar>& parameters, const data::F
     std::visit(Overloaded{[&](const nn::Embedding& e) {
                             e.template forward<Scalar>(table(), std::get<data::Codes>(column).codes, rows, slice);
                           },
-                          [&](const nn::Bag& e) { e.template forward<Scalar>(table(), lists_of(std::get<data::Bags>(column)), rows, slice); },
+                          [&](const nn::Bag& e) {
+                            e.template forward<Scalar>(table(), lists_of(std::get<data::Bags>(column)), rows, slice);
+                          },
                           [&](const nn::Numeric& e) {
-                            e.template forward<Scalar>(parameters.arena.data() + places_[i].arena, std::get<data::Numbers>(column).values,
-                                                       rows, slice);
+                            e.template forward<Scalar>(parameters.arena.data() + places_[i].arena,
+                                                       std::get<data::Numbers>(column).values, rows, slice);
                           }},
                input.encoder);
   }
@@ -127,8 +135,9 @@ void Tower::encode_block(const nn::Parameters<Scalar>& parameters, const data::F
 }
 
 template <class Scalar>
-void Tower::backward_block(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows,
-                           ConstRows<Scalar> dy, Rows<Scalar> cache, Scalar* darena, const nn::Pass& pass) const {
+void Tower::backward_block(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features,
+                           std::span<const Row> rows, ConstRows<Scalar> dy, Rows<Scalar> cache, Scalar* darena,
+                           const nn::Pass& pass) const {
   auto djoined = cache.middleCols(gradient_begin(), joined_width());
   spec_.layers.template backward<Scalar>(parameters.arena.data() + layers_arena_, cache.leftCols(joined_width()),
                                          cache.rightCols(spec_.layers.cache_width()), dy, djoined, darena + layers_arena_, pass);
@@ -144,15 +153,18 @@ void Tower::forward(const nn::Parameters<Scalar>& parameters, const data::Featur
   threads.for_blocks(std::ssize(rows), kBlock, [&](Index begin, Index end, Index) {
     nn::Pass block = pass;
     block.first_row = begin;
-    encode_block<Scalar>(parameters, features, rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
+    encode_block<Scalar>(parameters, features,
+                         rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
                          scratch.y.middleRows(begin, end - begin), scratch.cache.middleRows(begin, end - begin), block);
   });
 }
 
 template <class Scalar>
 void Tower::backward(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows,
-                     TowerScratch<Scalar>& scratch, std::span<Scalar> darena, const nn::Pass& pass, const Threads& threads) const {
-  const Index blocks = (std::ssize(rows) + kBlock - 1) / kBlock, blocks_a_group = std::max<Index>(1, (blocks + kGroups - 1) / kGroups);
+                     TowerScratch<Scalar>& scratch, std::span<Scalar> darena, const nn::Pass& pass,
+                     const Threads& threads) const {
+  const Index blocks = (std::ssize(rows) + kBlock - 1) / kBlock,
+              blocks_a_group = std::max<Index>(1, (blocks + kGroups - 1) / kGroups);
   const Index groups = (blocks + blocks_a_group - 1) / blocks_a_group;
   scratch.arenas.resize(std::max(scratch.arenas.size(), static_cast<std::size_t>(groups)));
   threads.for_blocks(blocks, blocks_a_group, [&](Index first, Index last, Index group) {
@@ -184,8 +196,8 @@ void Tower::encode(const nn::Parameters<Scalar>& parameters, const data::Feature
   check_size(kName, "rows of y", y.rows(), "number of rows", std::ssize(rows));
   check_size(kName, "width of y", y.cols(), "out_width", out_width());
   threads.for_blocks(std::ssize(rows), kBlock, [&](Index begin, Index end, Index) {
-    // A matrix product takes other paths, and gives other last bits, for a few rows than for many: fill up to whole tiles, so that
-    // an entity's vector does not depend on its companions.
+    // A matrix product takes other paths, and gives other last bits, for a few rows than for many: fill up to whole tiles, so
+    // that an entity's vector does not depend on its companions.
     const Index size = end - begin, filled = (size + kTile - 1) / kTile * kTile;
     std::vector<Row> block(rows.begin() + begin, rows.begin() + end);
     block.resize(static_cast<std::size_t>(filled), block.back());
@@ -195,16 +207,16 @@ void Tower::encode(const nn::Parameters<Scalar>& parameters, const data::Feature
   });
 }
 
-#define TWOTOWER_INSTANTIATE(Scalar)                                                                                              \
-  template void Tower::check(const data::FeatureTable&, const nn::Parameters<Scalar>&) const;                                     \
-  template void Tower::initialize(nn::Parameters<Scalar>&, std::uint64_t, std::uint64_t) const;                                   \
-  template void Tower::prepare(const data::FeatureTable&, std::span<const Row>, TowerScratch<Scalar>&) const;                     \
-  template void Tower::add_sources(Index, const TowerScratch<Scalar>&, std::vector<nn::RowGradients<Scalar>::Source>&) const;     \
-  template void Tower::forward(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>,                    \
-                               TowerScratch<Scalar>&, const nn::Pass&, const Threads&) const;                                     \
-  template void Tower::backward(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>,                   \
-                                TowerScratch<Scalar>&, std::span<Scalar>, const nn::Pass&, const Threads&) const;                 \
-  template void Tower::encode(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>, Rows<Scalar>,       \
+#define TWOTOWER_INSTANTIATE(Scalar)                                                                                          \
+  template void Tower::check(const data::FeatureTable&, const nn::Parameters<Scalar>&) const;                                 \
+  template void Tower::initialize(nn::Parameters<Scalar>&, std::uint64_t, std::uint64_t) const;                               \
+  template void Tower::prepare(const data::FeatureTable&, std::span<const Row>, TowerScratch<Scalar>&) const;                 \
+  template void Tower::add_sources(Index, const TowerScratch<Scalar>&, std::vector<nn::RowGradients<Scalar>::Source>&) const; \
+  template void Tower::forward(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>,                \
+                               TowerScratch<Scalar>&, const nn::Pass&, const Threads&) const;                                 \
+  template void Tower::backward(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>,               \
+                                TowerScratch<Scalar>&, std::span<Scalar>, const nn::Pass&, const Threads&) const;             \
+  template void Tower::encode(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>, Rows<Scalar>,   \
                               const Threads&) const;
 TWOTOWER_INSTANTIATE(float)
 TWOTOWER_INSTANTIATE(double)

@@ -17,7 +17,8 @@ void check_tables(const TwoTowerSpec& spec) {
     check_at_least(kName, "width of table '" + name + "'", spec.tables[k].width, 1);
     bool taken = spec.item_bias && name == kBiasName;
     for (std::size_t before = 0; before < k; ++before) taken = taken || spec.tables[before].name == name;
-    if (taken) fail(kName, "the name of table " + std::to_string(k) + " is '" + name + "', but another table has it; give each its own");
+    if (taken)
+      fail(kName, "the name of table " + std::to_string(k) + " is '" + name + "', but another table has it; give each its own");
   }
   if (spec.item_bias) check_at_least(kName, "num_items", spec.num_items, 1);
   if (!(spec.deviation >= 0) || !std::isfinite(spec.deviation))

@@ -20,7 +20,8 @@ Optimizer<Scalar>::Optimizer(const OptimizerSpec& spec, const nn::Parameters<Sca
   spec.check();
   // m falls by beta1 a step and sqrt(v) by sqrt(beta2). Where v falls as fast, the moves do not die out: take them all.
   const double kept = spec.beta1 > 0 ? spec.beta1 / std::sqrt(spec.beta2) : 0;
-  if (kept > 0) replay_ = kept < 1 ? static_cast<Index>(std::ceil(std::log(kForgotten) / std::log(kept))) : std::numeric_limits<Index>::max();
+  if (kept > 0)
+    replay_ = kept < 1 ? static_cast<Index>(std::ceil(std::log(kForgotten) / std::log(kept))) : std::numeric_limits<Index>::max();
   const auto state = [&](Index rows, Index width, bool is_table) {
     State made;
     if (spec.kind == OptimizerKind::kSgd) return made;
@@ -62,7 +63,8 @@ void Optimizer<Scalar>::replay_row(Scalar* values, State& state, Index row, Inde
   Scalar* m = state.first.row(row).data();
   Scalar* v = state.second.row(row).data();
   const Index width = state.first.cols(), replayed = std::min(missing, replay_);
-  const auto beta1 = static_cast<Scalar>(spec_.beta1), beta2 = static_cast<Scalar>(spec_.beta2), epsilon = static_cast<Scalar>(spec_.epsilon);
+  const auto beta1 = static_cast<Scalar>(spec_.beta1), beta2 = static_cast<Scalar>(spec_.beta2),
+             epsilon = static_cast<Scalar>(spec_.epsilon);
   for (Index s = last + 1; s <= last + replayed; ++s) {
     const Missed missed = missed_[static_cast<std::size_t>(s) - 1];
     for (Index k = 0; k < width; ++k) {
@@ -73,8 +75,10 @@ void Optimizer<Scalar>::replay_row(Scalar* values, State& state, Index row, Inde
   }
   if (missing == replayed) return;
   const auto rest = static_cast<double>(missing - replayed);
-  const auto shrink1 = static_cast<Scalar>(std::pow(spec_.beta1, rest)), shrink2 = static_cast<Scalar>(std::pow(spec_.beta2, rest));
-  const auto kept = static_cast<Scalar>(std::exp(log_kept_[static_cast<std::size_t>(until)] - log_kept_[static_cast<std::size_t>(last + replayed)]));
+  const auto shrink1 = static_cast<Scalar>(std::pow(spec_.beta1, rest)),
+             shrink2 = static_cast<Scalar>(std::pow(spec_.beta2, rest));
+  const auto kept = static_cast<Scalar>(
+      std::exp(log_kept_[static_cast<std::size_t>(until)] - log_kept_[static_cast<std::size_t>(last + replayed)]));
   for (Index k = 0; k < width; ++k) {
     m[k] *= shrink1;
     v[k] *= shrink2;
@@ -83,7 +87,8 @@ void Optimizer<Scalar>::replay_row(Scalar* values, State& state, Index row, Inde
 }
 
 template <class Scalar>
-void Optimizer<Scalar>::catch_up(nn::Parameters<Scalar>& parameters, Index table, std::span<const Row> rows, const Threads& threads) {
+void Optimizer<Scalar>::catch_up(nn::Parameters<Scalar>& parameters, Index table, std::span<const Row> rows,
+                                 const Threads& threads) {
   if (!replays()) return;
   auto& values = parameters.tables[static_cast<std::size_t>(table)].values;
   State& state = tables_[static_cast<std::size_t>(table)];

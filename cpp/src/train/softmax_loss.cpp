@@ -17,7 +17,8 @@ Index panel_rows(Index columns) { return std::clamp<Index>((512 * 1024 / 4) / st
 }  // namespace
 
 template <class Scalar>
-SoftmaxLoss<Scalar>::SoftmaxLoss(double temperature) : inverse_temperature_(static_cast<Scalar>(1 / temperature)), groups_(kGroups) {
+SoftmaxLoss<Scalar>::SoftmaxLoss(double temperature)
+    : inverse_temperature_(static_cast<Scalar>(1 / temperature)), groups_(kGroups) {
   check_positive(kName, "temperature", temperature);
 }
 
@@ -70,10 +71,9 @@ double SoftmaxLoss<Scalar>::operator()(ConstRows<Scalar> queries, ConstRows<Scal
   return loss;
 }
 
-// With e_c = exp(s_c + log_weight_c - max), Z = sum of e_c and, for a positive p, f_p = exp(s_p - max) and D_p = Z - e_p + f_p:
-//   loss_p = w_p (log D_p - (s_p - max)),   dloss_p / ds_c = w_p e_c / D_p for c != p,   dloss_p / ds_p = w_p (f_p / D_p - 1).
-// So a row's gradient is e_c times sum of w_p / D_p, but for its positives' own columns. Those are done in double: a rare positive's
-// e_p is its weight times f_p, perhaps a thousand times, and nearly all of it cancels.
+// With e_c = exp(s_c + log_weight_c - max), log_weight_c = 0 for the row's positives, and Z = sum of e_c:
+//   loss = sum over p of w_p (log Z - (s_p - max)),   dloss / ds_c = e_c / Z * sum of w_p, less w_p for each positive p that is
+//   c.
 template <class Scalar>
 double SoftmaxLoss<Scalar>::panel(Index begin, Index end, ConstRows<Scalar> queries, ConstRows<Scalar> items,
                                   std::span<const Scalar> bias, const SoftmaxTargets& targets, Rows<Scalar> dqueries,
@@ -91,29 +91,22 @@ double SoftmaxLoss<Scalar>::panel(Index begin, Index end, ConstRows<Scalar> quer
     const auto last = static_cast<std::size_t>(targets.offsets[static_cast<std::size_t>(begin + row) + 1]);
     if (!bias.empty()) scores += Eigen::Map<const RowVector<Scalar>>(bias.data(), columns);
     group.positives.clear();
-    for (std::size_t p = first; p < last; ++p) group.positives.push_back(static_cast<double>(scores[targets.positive_columns[p]]));
+    for (std::size_t p = first; p < last; ++p) group.positives.push_back(scores[targets.positive_columns[p]]);
     scores += log_weights.template cast<Scalar>();
+    for (std::size_t p = first; p < last; ++p) scores[targets.positive_columns[p]] = group.positives[p - first];
     const Scalar highest = scores.maxCoeff();
     scores = (scores.array() - highest).exp().matrix();
-    const double sum = scores.template cast<double>().sum();
+    const double sum = scores.template cast<double>().sum(), log_sum = std::log(sum) + static_cast<double>(highest);
 
-    double share = 0;  // sum of w_p / D_p
+    double weight_of_row = 0;
     for (std::size_t p = first; p < last; ++p) {
-      const double shifted = group.positives[p - first] - static_cast<double>(highest), positive = std::exp(shifted);
-      const double own = static_cast<double>(scores[targets.positive_columns[p]]);
-      const double denominator = sum - own + positive, weight = static_cast<double>(targets.positive_weights[p]);
-      loss += weight * (std::log(denominator) - shifted);
-      share += weight / denominator;
-      // What the own column's gradient differs by from w_p e_p / D_p, its part of the row's common factor.
-      group.positives[p - first] = weight * ((positive - own) / denominator - 1);
+      const double weight = static_cast<double>(targets.positive_weights[p]);
+      loss += weight * (log_sum - static_cast<double>(group.positives[p - first]));
+      weight_of_row += weight;
     }
-    for (std::size_t p = first; p < last; ++p) {
-      Scalar& own = scores[targets.positive_columns[p]];
-      group.positives[p - first] += share * static_cast<double>(own);
-      own = 0;  // so that a positive that comes twice gets the common factor once
-    }
-    scores *= static_cast<Scalar>(share);
-    for (std::size_t p = first; p < last; ++p) scores[targets.positive_columns[p]] += static_cast<Scalar>(group.positives[p - first]);
+    scores *= static_cast<Scalar>(weight_of_row / sum);
+    for (std::size_t p = first; p < last; ++p)
+      scores[targets.positive_columns[p]] -= static_cast<Scalar>(targets.positive_weights[p]);
   }
 
   dqueries.middleRows(begin, rows).noalias() = inverse_temperature_ * group.scores * items;  // the scale goes into the product

@@ -20,11 +20,13 @@ Trainer::Trainer(model::TwoTower<float>& model, const data::FeatureTable& query_
       darena_(model.parameters().arena.size()) {
   check_at_least("Trainer", "epochs", spec.epochs, 1);
   spec.schedule.check();
-  check_size("Trainer", "rows of the query features", query_features.rows(), "num_queries of the interactions", interactions.num_queries());
-  check_size("Trainer", "rows of the item features", item_features.rows(), "num_items of the interactions", interactions.num_items());
+  check_size("Trainer", "rows of the query features", query_features.rows(), "num_queries of the interactions",
+             interactions.num_queries());
+  check_size("Trainer", "rows of the item features", item_features.rows(), "num_items of the interactions",
+             interactions.num_items());
   if (model.bias_table() >= 0)
-    check_size("Trainer", "num_items of the model", model.parameters().tables.back().values.rows(), "num_items of the interactions",
-               interactions.num_items());
+    check_size("Trainer", "num_items of the model", model.parameters().tables.back().values.rows(),
+               "num_items of the interactions", interactions.num_items());
   model.query().check(query_features, model.parameters());
   model.item().check(item_features, model.parameters());
 }
@@ -92,16 +94,18 @@ double Trainer::loss_and_gradients(const Threads& threads) {
     const auto& bias = model_.parameters().tables[static_cast<std::size_t>(model_.bias_table())].values;
     for (const Row item : batch_.candidates) bias_.push_back(bias(item, 0));
   }
-  return loss_(query_.y, item_.y, bias_, {batch_.offsets, batch_.positive_columns, batch_.positive_weights, batch_.log_weights}, query_.dy,
-               item_.dy, dbias_, threads);
+  return loss_(query_.y, item_.y, bias_, {batch_.offsets, batch_.positive_columns, batch_.positive_weights, batch_.log_weights},
+               query_.dy, item_.dy, dbias_, threads);
 }
 
 void Trainer::explain_failure(double loss) const {
-  const std::string culprit = !query_.y.allFinite() ? "the query tower's vectors are not finite"
+  const std::string culprit = !query_.y.allFinite()  ? "the query tower's vectors are not finite"
                               : !item_.y.allFinite() ? "the item tower's vectors are not finite"
                                                      : "both towers' vectors are finite, their scores are not";
   fail_numerically("Trainer", "the loss is " + shown(loss) + " at step " + std::to_string(step_) + " (epoch " +
-                                  std::to_string(step_ / steps_per_epoch() + 1) + ", learning rate " + shown(learning_rate()) + "): " + culprit + "; try a smaller learning rate, a larger temperature or fewer extreme feature values");
+                                  std::to_string(step_ / steps_per_epoch() + 1) + ", learning rate " + shown(learning_rate()) +
+                                  "): " + culprit +
+                                  "; try a smaller learning rate, a larger temperature or fewer extreme feature values");
 }
 
 }  // namespace twotower::train

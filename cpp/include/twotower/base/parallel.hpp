@@ -1,6 +1,6 @@
 #pragma once
-// Threads. Work is cut into blocks whose number and borders depend on the problem alone; threads only decide who runs which block,
-// never what is computed. The only place that knows oneTBB.
+// Threads. Work is cut into blocks whose number and borders depend on the problem alone; threads only decide who runs which
+// block, never what is computed. The only place that knows oneTBB.
 #include <memory>
 #include <type_traits>
 

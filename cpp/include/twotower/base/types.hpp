@@ -1,6 +1,7 @@
 #pragma once
 // Row-major matrices and views of them. Everything in the core speaks these and nothing else.
 #include <Eigen/Core>
+
 #include <cstdint>
 #include <span>
 

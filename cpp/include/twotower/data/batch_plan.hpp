@@ -10,10 +10,10 @@ namespace twotower::data {
 
 /// How to arrange. Pairs, the usual form, are the case group_size = 1.
 struct BatchSpec {
-  Index batch_size = 4096;      // positives a batch, on average
-  Index group_size = 16;        // positives a row, at most
-  double logq_strength = 1;     // 1: the full correction, 0: none
-  double query_balance = 0;     // a in weight n^-a of a positive of a query with n positives
+  Index batch_size = 4096;   // positives a batch, on average
+  Index group_size = 16;     // positives a row, at most
+  double logq_strength = 1;  // 1: the full correction, 0: none
+  double query_balance = 0;  // a in weight n^-a of a positive of a query with n positives
   NegativeSampler negatives{};
 
   void check() const;
@@ -21,25 +21,26 @@ struct BatchSpec {
 
 /// One training step's data. Every row is a query with some of its positives; all rows share the candidates.
 struct Batch {
-  std::vector<Row> queries;                // (rows)
-  std::vector<std::int64_t> offsets;       // (rows + 1) into the positives
-  std::vector<Row> positive_columns;       // (positives) place among the candidates
-  std::vector<float> positive_weights;     // (positives) sum 1
-  std::vector<Row> candidates;             // (columns) distinct item rows
-  std::vector<float> log_weights;          // (columns) what a candidate's score gets in the sum: -logq_strength log P(it is here)
+  std::vector<Row> queries;             // (rows)
+  std::vector<std::int64_t> offsets;    // (rows + 1) into the positives
+  std::vector<Row> positive_columns;    // (positives) place among the candidates
+  std::vector<float> positive_weights;  // (positives) sum 1
+  std::vector<Row> candidates;          // (columns) distinct item rows
+  std::vector<float> log_weights;       // (columns) what a candidate's score gets in the sum: -logq_strength log P(it is here)
 };
 
 /// Arranges the positives of one epoch after the other.
 ///
-/// Each query's positives are shuffled and cut into groups of at most group_size; the groups are shuffled; a batch is an equal share
-/// of them. Every positive is used once an epoch. The number of batches does not change between epochs.
+/// Each query's positives are shuffled and cut into groups of at most group_size; the groups are shuffled; a batch is an equal
+/// share of them. Every positive is used once an epoch. The number of batches does not change between epochs.
 ///
-/// Every positive is in a given batch with probability 1 / batches. So an item of n positives is among the *distinct* candidates of
-/// a batch with N draws with probability P = 1 - (1 - 1 / batches)^n (1 - q)^N, q its probability in a draw; weighing it with 1 / P
-/// makes the sum over the batch an estimate of the sum over the catalogue. (For many batches this is the familiar
-/// 1 - (1 - share)^batch_size; for few it stays right: with a single batch, P is 1.)
+/// Every positive is in a given batch with probability 1 / batches. So an item of n positives is among the *distinct* candidates
+/// of a batch with N draws with probability P = 1 - (1 - 1 / batches)^n (1 - q)^N, q its probability in a draw; weighing it with
+/// 1 / P makes the sum over the batch an estimate of the sum over the catalogue. (For many batches this is the familiar 1 - (1 -
+/// share)^batch_size; for few it stays right: with a single batch, P is 1.)
 ///
-/// Source      Bengio, Senecal 2008 (importance-sampled softmax); Yi et al. 2019, "Sampling-bias-corrected neural modeling" (logQ);
+/// Source      Bengio, Senecal 2008 (importance-sampled softmax); Yi et al. 2019, "Sampling-bias-corrected neural modeling"
+/// (logQ);
 ///             here P of a distinct candidate in place of the expected count
 class BatchPlan {
  public:
@@ -48,8 +49,8 @@ class BatchPlan {
 
   Index batches_per_epoch() const { return batches_; }
 
-  /// Writes batch number `batch` of `epoch`; the same for whoever asks, in any order. An epoch's first batch costs a pass over the
-  /// positives, the others follow from it. Throws invalid_argument for a batch outside [0, batches_per_epoch()).
+  /// Writes batch number `batch` of `epoch`; the same for whoever asks, in any order. An epoch's first batch costs a pass over
+  /// the positives, the others follow from it. Throws invalid_argument for a batch outside [0, batches_per_epoch()).
   void write(Index epoch, Index batch, Batch& out);
 
  private:
@@ -67,8 +68,8 @@ class BatchPlan {
   Index batches_ = 0, epoch_ = -1;
   std::vector<std::int64_t> shuffled_;  // positions of positives, grouped by query
   std::vector<Group> groups_;
-  std::vector<float> log_weight_;       // (items)
-  std::vector<Row> column_;             // (items) place in the batch being written, -1 outside
+  std::vector<float> log_weight_;  // (items)
+  std::vector<Row> column_;        // (items) place in the batch being written, -1 outside
 };
 
 }  // namespace twotower::data

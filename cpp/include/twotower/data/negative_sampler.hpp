@@ -16,7 +16,9 @@ struct NegativeSampler {
   void check() const;
 
   /// Probability of an item in one draw, whose share of the positives is `share`.
-  double probability(double share, Index num_items) const { return popularity_share * share + (1 - popularity_share) / static_cast<double>(num_items); }
+  double probability(double share, Index num_items) const {
+    return popularity_share * share + (1 - popularity_share) / static_cast<double>(num_items);
+  }
 
   Row draw(const Interactions& interactions, RandomStream& stream) const;
 };

@@ -15,8 +15,8 @@ using Encoder = std::variant<nn::Embedding, nn::Bag, nn::Numeric>;
 
 /// One column's way into the joined vector.
 struct Input {
-  Index column;     // of the side's FeatureTable
-  Index table = -1; // of Parameters::tables; -1 for Numeric, whose parameters lie in the arena
+  Index column;      // of the side's FeatureTable
+  Index table = -1;  // of Parameters::tables; -1 for Numeric, whose parameters lie in the arena
   Encoder encoder;
 };
 
@@ -32,17 +32,17 @@ struct TowerSpec {
 /// What a tower needs to remember of a batch between forward and backward; belongs to the caller, grows and is reused.
 template <class Scalar>
 struct TowerScratch {
-  Matrix<Scalar> y, dy;                             // (n, out_width)
-  Matrix<Scalar> cache;                             // (n, cache_width) joined, its gradient, the layers' cache
-  std::vector<std::vector<nn::RowTouch>> touches;   // one list an input
-  std::vector<std::vector<Scalar>> arenas;          // one gradient a group of blocks
+  Matrix<Scalar> y, dy;                            // (n, out_width)
+  Matrix<Scalar> cache;                            // (n, cache_width) joined, its gradient, the layers' cache
+  std::vector<std::vector<nn::RowTouch>> touches;  // one list an input
+  std::vector<std::vector<Scalar>> arenas;         // one gradient a group of blocks
 };
 
 /// const and without state, as a layer. Rows go in fixed blocks; one task runs the whole tower on its block.
 class Tower {
  public:
-  static constexpr Index kBlock = 128;   // rows a task: activations of a few hundred columns stay in L2
-  static constexpr Index kGroups = 8;    // partial sums of the arena's gradient, whatever the threads
+  static constexpr Index kBlock = 128;  // rows a task: activations of a few hundred columns stay in L2
+  static constexpr Index kGroups = 8;   // partial sums of the arena's gradient, whatever the threads
 
   /// Parameters of Numeric inputs and layers lie in the arena from `arena_begin` on.
   /// Throws invalid_argument where widths do not fit.
@@ -80,8 +80,8 @@ class Tower {
 
   /// y (n, out_width): the vectors of these rows, outside training.
   template <class Scalar>
-  void encode(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> y,
-              const Threads& threads) const;
+  void encode(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows,
+              Rows<Scalar> y, const Threads& threads) const;
 
  private:
   /// Where an input's slice of the joined vector and its parameters begin.
@@ -90,8 +90,8 @@ class Tower {
   };
 
   Index joined_width() const { return spec_.layers.in_width(); }
-  Index gradient_begin() const;   // first column of the joined gradient in the cache
-  Index layers_begin() const;     // first column of the layers' cache
+  Index gradient_begin() const;  // first column of the joined gradient in the cache
+  Index layers_begin() const;    // first column of the layers' cache
 
   template <class Scalar>
   void encode_block(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows,

@@ -17,13 +17,14 @@ struct TwoTowerSpec {
   TowerSpec query, item;
   std::vector<TableSpec> tables;
   double temperature = 0.2;
-  bool item_bias = true;           // a learned number an item, in a table of its own behind the others
-  Index num_items = 0;             // rows of the item side
-  double deviation = 0.01;         // of the tables' first values
+  bool item_bias = true;    // a learned number an item, in a table of its own behind the others
+  Index num_items = 0;      // rows of the item side
+  double deviation = 0.01;  // of the tables' first values
   std::uint64_t seed = 0;
 };
 
-/// score(query, item) = <query vector, item vector> / temperature + bias of the item; cosine where both towers end in L2Normalize.
+/// score(query, item) = <query vector, item vector> / temperature + bias of the item; cosine where both towers end in
+/// L2Normalize.
 ///
 /// The vectors that leave the model carry temperature and bias with them, so that their plain dot product is the score:
 /// query [u / temperature, 1] and item [v, bias].
@@ -47,8 +48,10 @@ class TwoTower {
   Index vector_width() const { return query_.out_width() + (bias_table_ >= 0 ? 1 : 0); }
 
   /// out (rows, vector_width)
-  void query_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out, const Threads& threads) const;
-  void item_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out, const Threads& threads) const;
+  void query_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out,
+                     const Threads& threads) const;
+  void item_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out,
+                    const Threads& threads) const;
 
  private:
   Tower query_, item_;

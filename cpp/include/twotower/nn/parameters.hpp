@@ -19,7 +19,7 @@ struct Table {
 
 template <class Scalar>
 struct Parameters {
-  std::vector<Scalar> arena;          // of all layers, touched whole
+  std::vector<Scalar> arena;  // of all layers, touched whole
   std::vector<Table<Scalar>> tables;
 };
 

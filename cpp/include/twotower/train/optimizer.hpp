@@ -20,7 +20,8 @@ enum class OptimizerKind { kSgd, kAdagrad, kRowwiseAdagrad, kAdam, kLazyAdam };
 ///
 /// weight_decay (AdamW's, decoupled; for Adam and Lazy Adam): w -= rate weight_decay w.
 ///
-/// Source      Duchi, Hazan, Singer 2011; Kingma, Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov, Hutter 2019, arXiv:1711.05101
+/// Source      Duchi, Hazan, Singer 2011; Kingma, Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov, Hutter 2019,
+/// arXiv:1711.05101
 struct OptimizerSpec {
   OptimizerKind kind = OptimizerKind::kAdam;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
@@ -31,12 +32,12 @@ struct OptimizerSpec {
 /// Run state of an optimizer over one set of parameters.
 ///
 /// Adam moves every row at every step, even one without a gradient, which would cost the whole table each time. Here a row
-/// remembers the last step it took part in and takes the missed ones when it is next read (catch_up) or at the end (finish): m and
-/// v only shrink meanwhile, so the missed moves die out with (beta1 / sqrt(beta2))^k and those below kForgotten of the first are not
-/// taken.
+/// remembers the last step it took part in and takes the missed ones when it is next read (catch_up) or at the end (finish): m
+/// and v only shrink meanwhile, so the missed moves die out with (beta1 / sqrt(beta2))^k and those below kForgotten of the first
+/// are not taken.
 ///
-/// A step:  catch_up(every row that will be read); forward, backward; begin_step(rate); update_rows, update_arena. Up to begin_step
-/// a step can be given up: nothing of it stays.
+/// A step:  catch_up(every row that will be read); forward, backward; begin_step(rate); update_rows, update_arena. Up to
+/// begin_step a step can be given up: nothing of it stays.
 template <class Scalar>
 class Optimizer {
  public:
@@ -50,7 +51,8 @@ class Optimizer {
   void catch_up(nn::Parameters<Scalar>& parameters, Index table, std::span<const Row> rows, const Threads& threads);
 
   /// Updates the rows that have a gradient, each once.
-  void update_rows(nn::Parameters<Scalar>& parameters, Index table, const nn::RowGradients<Scalar>& gradients, const Threads& threads);
+  void update_rows(nn::Parameters<Scalar>& parameters, Index table, const nn::RowGradients<Scalar>& gradients,
+                   const Threads& threads);
 
   void update_arena(nn::Parameters<Scalar>& parameters, std::span<const Scalar> gradient);
 
@@ -59,8 +61,8 @@ class Optimizer {
 
  private:
   struct State {
-    Matrix<Scalar> first, second;       // (rows, width) m and v; Adagrad: second only, (rows, 1) when row-wise
-    std::vector<std::int32_t> last;     // (rows) step that the row has taken part in; Adam only
+    Matrix<Scalar> first, second;    // (rows, width) m and v; Adagrad: second only, (rows, 1) when row-wise
+    std::vector<std::int32_t> last;  // (rows) step that the row has taken part in; Adam only
   };
 
   /// What step s does to a row without a gradient: w -= move * m / (sqrt(v) * scale + epsilon), w *= 1 - decay before it.
@@ -74,11 +76,11 @@ class Optimizer {
   void update_row(Scalar* values, const Scalar* gradient, Index width, State& state, Index row) const;
 
   OptimizerSpec spec_;
-  Index replay_ = 0;                    // missed moves that are worth taking: 132 with beta1 = 0.9
-  Index step_ = 0;                      // steps begun; the first is 1
+  Index replay_ = 0;  // missed moves that are worth taking: 132 with beta1 = 0.9
+  Index step_ = 0;    // steps begun; the first is 1
   double learning_rate_ = 0;
-  std::vector<Missed> missed_;          // (step_) missed_[s - 1] belongs to step s
-  std::vector<double> log_kept_;        // (step_ + 1) running sum of log(1 - decay)
+  std::vector<Missed> missed_;    // (step_) missed_[s - 1] belongs to step s
+  std::vector<double> log_kept_;  // (step_ + 1) running sum of log(1 - decay)
   State arena_;
   std::vector<State> tables_;
 };

@@ -13,8 +13,8 @@ enum class ScheduleKind { kConstant, kLinear, kCosine };
 struct Schedule {
   ScheduleKind kind = ScheduleKind::kLinear;
   double peak = 0.01;
-  double warmup_share = 0;   // of the steps, in [0, 1)
-  double final_share = 0.02; // of the peak, in [0, 1]
+  double warmup_share = 0;    // of the steps, in [0, 1)
+  double final_share = 0.02;  // of the peak, in [0, 1]
 
   void check() const;
 

@@ -14,14 +14,14 @@ struct TrainerSpec {
   data::BatchSpec batches;
   OptimizerSpec optimizer;
   Schedule schedule;
-  Index epochs = 20;             // what the schedule counts on
+  Index epochs = 20;  // what the schedule counts on
   std::uint64_t seed = 0;
 };
 
 /// What a run of steps did.
 struct Progress {
   Index steps = 0, examples = 0;
-  double loss = 0;               // mean over the steps
+  double loss = 0;  // mean over the steps
 };
 
 /// Trains a two-tower model by in-batch sampled softmax, some steps at a time.
@@ -63,7 +63,7 @@ class Trainer {
   // Scratch of a step.
   data::Batch batch_;
   model::TowerScratch<float> query_, item_;
-  std::vector<nn::RowGradients<float>> row_gradients_;                        // one a table
+  std::vector<nn::RowGradients<float>> row_gradients_;  // one a table
   std::vector<nn::RowTouch> bias_touches_;
   std::vector<float> bias_, dbias_, darena_;
 };
