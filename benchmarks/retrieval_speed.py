@@ -20,7 +20,7 @@ How to run
     python benchmarks/retrieval_speed.py --markdown out.md   keep it
 
     The peers are optional: pip install faiss-cpu implicit threadpoolctl, and
-    pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+    pip install torch==2.13.0
 
 How to read
     Contestants take turns; a figure is the median of the rounds after one round of warm-up. "limit" is the share of numpy's sgemm

@@ -10,7 +10,7 @@ What is measured
 
     torch runs its loss in up to three forms (see _torch_two_tower.py), on batches that are made ready beforehand and are free
     for it; ours makes its own inside the timing, its share of arranging an epoch included. Before the race both sides
-    train twelve steps on the same batches of a small problem: each step's losses must agree to 1e-4 of their size.
+    train twelve steps on the same batches of a small problem: each step's losses must agree to 5e-4 of their size.
 
 How to run
     python benchmarks/training_speed.py                      the whole table, about 8 minutes on two cores
@@ -18,7 +18,7 @@ How to run
     python benchmarks/training_speed.py --markdown out.md    keep it
     python benchmarks/training_speed.py --adjacency ../shared/data/gowalla-lightgcn.zip gowalla/train.txt    real pairs
 
-    torch is optional: pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+    torch is optional: pip install torch==2.13.0
 
 How to read
     Contestants take turns; a figure is the median of the rounds after one round of warm-up. "limit" is the share of numpy's sgemm
@@ -46,7 +46,7 @@ torch = common.optional_module("torch")
 torch_side = common.optional_module("_torch_two_tower") if torch is not None else None
 
 TEMPERATURE = 0.1
-INSTALL = "torch is not installed, so ours runs alone; install it with: pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+INSTALL = "torch is not installed, so ours runs alone; install it with: pip install torch==2.13.0"
 
 
 # --- our side ---------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def torch_trainer(case: Case, form: str, optimizer: str, pairs: Pairs, start: co
 # --- do both do the same? ---------------------------------------------------------------------------------------------
 
 
-def check_agreement(case: Case, *, steps: int = 12, tolerance: float = 1e-4) -> float:
+def check_agreement(case: Case, *, steps: int = 12, tolerance: float = 5e-4) -> float:
     """Train both sides from the same parameters on the same batches; the largest relative difference of the losses.
 
     The core does not tell what is in a batch, but the rows that a step changes do: a user has no more positives than one group
@@ -136,7 +136,7 @@ def check_agreement(case: Case, *, steps: int = 12, tolerance: float = 1e-4) -> 
 
     The learning rate is small, since the first steps of Adagrad and Adam have the size of the rate however small a gradient is:
     one that is zero but for rounding moves its weight either way. Measured over 20 seeds and all forms: sides that are the same
-    differ by 4e-5 at most (this seed, hidden layer; the median is 3e-6 or less); a rate or a correction wrong by 5 %, a bias
+    differ by 9e-5 at most (this seed, hidden layer; the median is 3e-6 or less); a rate or a correction wrong by 5 %, a bias
     that does not learn, or lazy Adam for Adam make 2e-3 at least. At a rate of 0.05 this seed differs by 9e-3, which starts
     in a single weight whose gradient is 6e-8 of the others'; both sides' gradients are equally close to those in float64.
     """
