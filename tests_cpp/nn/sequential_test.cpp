@@ -112,3 +112,33 @@ TEST_CASE("Sequential: refuses layers that do not fit, by name") {
                     "Sequential: stream of layer 2 (Dropout) is 7, but must differ from that of layer 0 (Dropout); number the "
                     "Dropouts of a model");
 }
+
+TEST_CASE("Sequential: its streams are unique however deep the Dropouts lie") {
+  const Sequential one(3, {Relu{3}, Dropout{3, 0.5, 1}}), two(3, {Dropout{3, 0.5, 2}});
+  const Residual nested(Sequential(3, {Residual(one)}));
+  CHECK_NOTHROW(Sequential(3, {Dropout{3, 0.5, 0}, nested, Parallel(two, Sequential(3, {Dropout{3, 0.5, 3}}))}));
+  CHECK_THROWS_WITH(Sequential(3, {Dropout{3, 0.5, 1}, nested}),
+                    "Sequential: stream of layer 1 (Dropout) in layer 0 (Residual) in layer 1 (Residual) is 1, but must differ "
+                    "from that of layer 0 (Dropout); number the Dropouts of a model");
+  CHECK_THROWS_WITH(Sequential(3, {Parallel(two, one), Relu{6}, Dropout{6, 0.5, 2}}),
+                    "Sequential: stream of layer 2 (Dropout) is 2, but must differ from that of layer 0 (Dropout) in left of "
+                    "layer 0 (Parallel); number the Dropouts of a model");
+  CHECK_THROWS_WITH(Sequential(3, {Parallel(one, one)}),
+                    "Sequential: stream of layer 1 (Dropout) in right of layer 0 (Parallel) is 1, but must differ from that of "
+                    "layer 1 (Dropout) in left of layer 0 (Parallel); number the Dropouts of a model");
+  // The same object twice.
+  CHECK_THROWS_WITH(Sequential(3, {nested, nested}),
+                    "Sequential: stream of layer 1 (Dropout) in layer 0 (Residual) in layer 1 (Residual) is 1, but must differ "
+                    "from that of layer 1 (Dropout) in layer 0 (Residual) in layer 0 (Residual); number the Dropouts of a model");
+}
+
+TEST_CASE("Sequential: of every kind of layer, nested") {
+  const Sequential deep(17, {Dense{17, 16}, Gelu{16}, Dropout{16, 0.8, 1}, Dense{16, 17}});
+  const Sequential all(17, {LayerNorm{17}, Residual(deep), Parallel(Sequential(17, {CrossNetwork{17, 2, 0}}), Sequential(17)),
+                            Dropout{34, 0.8, 2}, Dense{34, 3}, L2Normalize{3}});
+  CHECK(name_of(all.layers()[1]) == "Residual");
+  CHECK(name_of(all.layers()[2]) == "Parallel");
+  CHECK(name_of(deep.layers()[0]) == "Dense");
+  const Index rows = GENERATE(0, 1, 5, 33);
+  twotower::test::check_layer(all, rows, kTraining, 10000);
+}

@@ -45,4 +45,30 @@ inline Matrix<double> l2_normalize(const Matrix<double>& x, double epsilon) {
   return y;
 }
 
+/// One layer of a CrossNetwork: x0 * (x w + b) + x.
+inline Matrix<double> cross(const Matrix<double>& w, const RowVector<double>& b, const Matrix<double>& x0,
+                            const Matrix<double>& x) {
+  Matrix<double> y = x;
+  for (Index i = 0; i < x.rows(); ++i)
+    for (Index j = 0; j < x.cols(); ++j) {
+      double product = b[j];
+      for (Index k = 0; k < x.cols(); ++k) product += x(i, k) * w(k, j);
+      y(i, j) = x0(i, j) * product + x(i, j);
+    }
+  return y;
+}
+
+/// x w + start for a row of values that is there, otherwise `missing`.
+inline Matrix<double> projection(const Matrix<double>& w, const RowVector<double>& start, const RowVector<double>& missing,
+                                 const Matrix<float>& values, std::span<const Row> rows) {
+  Matrix<double> y(std::ssize(rows), w.cols());
+  for (Index i = 0; i < y.rows(); ++i)
+    for (Index j = 0; j < y.cols(); ++j) {
+      const Row row = rows[static_cast<std::size_t>(i)];
+      y(i, j) = std::isnan(values(row, 0)) ? missing[j] : start[j];
+      for (Index k = 0; k < w.rows() && !std::isnan(values(row, 0)); ++k) y(i, j) += double{values(row, k)} * w(k, j);
+    }
+  return y;
+}
+
 }  // namespace twotower::test::naive

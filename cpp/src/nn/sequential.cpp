@@ -5,32 +5,43 @@
 #include <utility>
 
 #include "twotower/base/check.hpp"
+#include "twotower/nn/columns.hpp"
 
 namespace twotower::nn {
 namespace {
-
-// 16 floats are a cache line.
-Index whole_lines(Index width) { return (width + 15) / 16 * 16; }
 
 std::string title(std::size_t position, const Layer& layer) {
   return "layer " + std::to_string(position) + " (" + std::string(name_of(layer)) + ")";
 }
 
-// A map rather than a block: one type, whether the rows lie in the cache or belong to the caller, and so never a copy.
-template <class View, class Block>
-View slice(Block& block, Index first, Index width) {
-  return View(block.data() + first, block.rows(), width, Eigen::OuterStride<>(block.outerStride()));
+/// A Dropout and where it stands, for instance "layer 0 (Dropout) in left of layer 2 (Parallel)".
+struct Found {
+  std::uint64_t stream;
+  std::string title;
+};
+
+void find_dropouts(std::span<const Layer> layers, const std::string& where, std::vector<Found>& found) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::string here = title(i, layers[i]) + where;
+    if (const auto* dropout = std::get_if<Dropout>(&layers[i])) found.push_back({dropout->stream, here});
+    if (const auto* residual = std::get_if<Residual>(&layers[i]))
+      find_dropouts(residual->layers().layers(), " in " + here, found);
+    if (const auto* parallel = std::get_if<Parallel>(&layers[i])) {
+      find_dropouts(parallel->left().layers(), " in left of " + here, found);
+      find_dropouts(parallel->right().layers(), " in right of " + here, found);
+    }
+  }
 }
 
 // Two of one number would drop the same columns at the same time.
 void check_streams(std::span<const Layer> layers) {
-  for (std::size_t i = 0; i < layers.size(); ++i)
-    for (std::size_t j = 0; j < i; ++j) {
-      const auto *later = std::get_if<Dropout>(&layers[i]), *earlier = std::get_if<Dropout>(&layers[j]);
-      if (later && earlier && later->stream == earlier->stream)
-        fail(Sequential::kName, "stream of " + title(i, layers[i]) + " is " + std::to_string(later->stream) +
-                                    ", but must differ from that of " + title(j, layers[j]) + "; number the Dropouts of a model");
-    }
+  std::vector<Found> found;
+  find_dropouts(layers, "", found);
+  for (std::size_t i = 0; i < found.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (found[i].stream == found[j].stream)
+        fail(Sequential::kName, "stream of " + found[i].title + " is " + std::to_string(found[i].stream) +
+                                    ", but must differ from that of " + found[j].title + "; number the Dropouts of a model");
 }
 
 }  // namespace

@@ -5,14 +5,18 @@
 #include <vector>
 
 #include "twotower/nn/activations.hpp"
+#include "twotower/nn/cross.hpp"
 #include "twotower/nn/dense.hpp"
 #include "twotower/nn/dropout.hpp"
 #include "twotower/nn/layer.hpp"
 #include "twotower/nn/normalization.hpp"
+#include "twotower/nn/parallel.hpp"
+#include "twotower/nn/residual.hpp"
 
 namespace twotower::nn {
 
-using Layer = std::variant<Dense, Relu, Gelu, LayerNorm, L2Normalize, Dropout>;
+/// Residual and Parallel hold Sequentials, and so layers again.
+using Layer = std::variant<Dense, Relu, Gelu, LayerNorm, L2Normalize, Dropout, CrossNetwork, Residual, Parallel>;
 
 /// "Dense", "Relu" ...
 std::string_view name_of(const Layer& layer);
@@ -28,8 +32,9 @@ class Sequential {
  public:
   static constexpr std::string_view kName = "Sequential";
 
-  /// Throws std::invalid_argument if a layer's spec makes no sense or widths do not fit, for instance
-  /// "Sequential: in_width of layer 1 (Relu) is 32, but must equal out_width of layer 0 (Dense), which is 64".
+  /// Throws std::invalid_argument if a layer's spec makes no sense, if widths do not fit, for instance
+  /// "Sequential: in_width of layer 1 (Relu) is 32, but must equal out_width of layer 0 (Dense), which is 64", or if two Dropouts
+  /// have the same stream, however deep they lie.
   explicit Sequential(Index width, std::vector<Layer> layers = {});
 
   Index in_width() const { return width_; }
