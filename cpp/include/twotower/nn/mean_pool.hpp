@@ -1,0 +1,41 @@
+#pragma once
+#include "twotower/nn/sequences.hpp"
+
+namespace twotower::nn {
+
+/// The weighted mean of what a reader sees, older elements counting less. For a reader of length m over x_0 ... x_(m-1):
+///
+///     p = sum_j w_j decay^(m-1-j) x_j / sum_j w_j decay^(m-1-j)
+///     y = gain p / max(|p|, 1e-6)  if normalize, p otherwise;  y = empty  if m = 0 or all weights are 0
+///
+/// Shapes      see sequences.hpp    parameters [empty (width), gain (1), only if normalize]
+/// Start       empty normal with deviation .01 (as the rows of a table), gain 1
+/// Source      the mean as in Koren 2008, "Factorization meets the neighborhood" (SVD++), here over 1 instead of root m; it runs
+///             from prefix to prefix as in West 1979, "Updating mean and variance estimates: an improved method", so that nothing
+///             under- or overflows however long the sequence
+/// Cost        one pass over the elements of a sequence whatever the number of readers, if their lengths ascend; a reader that is
+///             shorter than the one before it starts over
+struct MeanPool {
+  static constexpr std::string_view kName = "MeanPool";
+  Index width = 0;
+  double decay = 1;  ///< weight of an element relative to the one after it, in (0, 1]
+  bool normalize = true;
+
+  Index parameter_count() const { return width + (normalize ? 1 : 0); }
+  void check() const;
+
+  template <class Scalar>
+  void initialize(Scalar* parameters, RandomStream& random) const;
+
+  /// Writes y.
+  template <class Scalar>
+  void forward(const Scalar* parameters, ConstRows<Scalar> elements, const Sequences& sequences, Rows<Scalar> y,
+               std::vector<Scalar>& cache, const Pass& pass) const;
+
+  /// Writes dpositions; adds to dparameters.
+  template <class Scalar>
+  void backward(const Scalar* parameters, ConstRows<Scalar> elements, const Sequences& sequences, ConstRows<Scalar> dy,
+                Rows<Scalar> dpositions, std::vector<Scalar>& cache, Scalar* dparameters, const Pass& pass) const;
+};
+
+}  // namespace twotower::nn
