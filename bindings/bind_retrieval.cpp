@@ -1,5 +1,6 @@
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "bindings.hpp"
 #include "numpy.hpp"
@@ -13,31 +14,41 @@ namespace twotower::bindings {
 namespace {
 
 using retrieval::Filters;
+using retrieval::ItemLists;
 using retrieval::PackedItems;
-using retrieval::SeenLists;
 
-/// The filters of a call; `allowed_bytes` keeps a view of bools as bytes alive.
-Filters filters_of(const py::object& seen_of_query, const py::object& seen_offsets, const py::object& seen_items,
-                   const py::object& allowed, py::object& allowed_bytes) {
-  Filters filters;
-  const auto of_query = optional_vector_of<Row>(seen_of_query, "top_k", "seen_of_query");
-  const auto offsets = optional_vector_of<std::int64_t>(seen_offsets, "top_k", "seen_offsets");
-  const auto items = optional_vector_of<Row>(seen_items, "top_k", "seen_items");
-  if (of_query && offsets && items)
-    filters.seen = SeenLists{*of_query, *offsets, *items};
-  else if (of_query || offsets || items)
-    fail("top_k", "seen_of_query, seen_offsets and seen_items belong together; give all three or none");
-  const bool is_bool = py::isinstance<py::array>(allowed) && allowed.attr("dtype").attr("kind").cast<std::string>() == "b";
-  allowed_bytes = is_bool ? py::object(allowed.attr("view")("uint8")) : allowed;
-  filters.allowed = optional_vector_of<std::uint8_t>(allowed_bytes, "top_k", "allowed");
-  return filters;
-}
+/// The three arguments of lists, all or none, as None or an array each.
+struct ListArguments {
+  const char* name;
+  py::object of_query, offsets, items;
+
+  std::optional<ItemLists> view() const {
+    const std::string first = std::string(name) + "_of_query", second = std::string(name) + "_offsets",
+                      third = std::string(name) + "_items";
+    const auto query_lists = optional_vector_of<Row>(of_query, "top_k", first.c_str());
+    const auto list_offsets = optional_vector_of<std::int64_t>(offsets, "top_k", second.c_str());
+    const auto list_items = optional_vector_of<Row>(items, "top_k", third.c_str());
+    if (query_lists && list_offsets && list_items) return ItemLists{*query_lists, *list_offsets, *list_items};
+    if (query_lists || list_offsets || list_items)
+      fail("top_k", first + ", " + second + " and " + third + " belong together; give all three or none");
+    return std::nullopt;
+  }
+};
 
 py::tuple top_k(const PackedItems& items, const py::object& queries, Index k, const py::object& seen_of_query,
-                const py::object& seen_offsets, const py::object& seen_items, const py::object& allowed, int num_threads) {
+                const py::object& seen_offsets, const py::object& seen_items, const py::object& denied_of_query,
+                const py::object& denied_offsets, const py::object& denied_items, const py::object& allowed,
+                const py::object& allowed_of_query, const py::object& allowed_offsets, const py::object& allowed_items,
+                int num_threads) {
   const auto vectors = matrix_of<float>(queries, "top_k", "queries");
-  py::object allowed_bytes;
-  const Filters filters = filters_of(seen_of_query, seen_offsets, seen_items, allowed, allowed_bytes);
+  // Bools are bytes; the view is kept alive here.
+  const bool is_bool = py::isinstance<py::array>(allowed) && allowed.attr("dtype").attr("kind").cast<std::string>() == "b";
+  const py::object allowed_bytes = is_bool ? py::object(allowed.attr("view")("uint8")) : allowed;
+  Filters filters;
+  filters.seen = ListArguments{"seen", seen_of_query, seen_offsets, seen_items}.view();
+  filters.denied = ListArguments{"denied", denied_of_query, denied_offsets, denied_items}.view();
+  filters.listed = ListArguments{"allowed", allowed_of_query, allowed_offsets, allowed_items}.view();
+  filters.allowed = optional_vector_of<std::uint8_t>(allowed_bytes, "top_k", "allowed");
   const Threads threads(num_threads);
   check_at_least("top_k", "k", k, 1);  // the results have k columns
   auto rows = new_matrix<Row>(vectors.rows(), k);
@@ -49,6 +60,21 @@ py::tuple top_k(const PackedItems& items, const py::object& queries, Index k, co
     retrieval::top_k(items, vectors, k, filters, threads, row_view, score_view);
   }
   return py::make_tuple(rows, scores);
+}
+
+void append(PackedItems& packed, const py::object& items, int num_threads) {
+  const auto vectors = matrix_of<float>(items, "PackedItems.append", "items");
+  const Threads threads(num_threads);
+  const py::gil_scoped_release release;
+  packed.append(vectors, threads);
+}
+
+void replace(PackedItems& packed, const py::object& rows, const py::object& items, int num_threads) {
+  const auto numbers = vector_of<Row>(rows, "PackedItems.replace", "rows");
+  const auto vectors = matrix_of<float>(items, "PackedItems.replace", "items");
+  const Threads threads(num_threads);
+  const py::gil_scoped_release release;
+  packed.replace(numbers, vectors, threads);
 }
 
 py::array_t<float> score_pairs(const py::object& queries, const py::object& items, const py::object& query_rows,
@@ -81,13 +107,20 @@ void bind_retrieval(py::module_& m) {
       .def_property_readonly("rows", &PackedItems::rows)
       .def_property_readonly("width", &PackedItems::width)
       .def_property_readonly("memory_bytes", &PackedItems::memory_bytes)
-      .def("top_k", &top_k, py::arg("queries"), py::arg("k"), py::kw_only(), py::arg("seen_of_query") = py::none(),
-           py::arg("seen_offsets") = py::none(), py::arg("seen_items") = py::none(), py::arg("allowed") = py::none(),
-           py::arg("num_threads") = -1,
-           "The k items of the largest dot product for each query, best first, equal scores by the smaller row: int32 rows and\n"
-           "float32 scores, both (queries, k). Query i does not get the items of list seen_of_query[i] (none if negative); "
-           "nobody\n"
-           "gets an item whose entry in allowed (bool or uint8) is 0. Where fewer are left: row -1, score -inf.");
+      .def("append", &append, py::arg("items"), py::kw_only(), py::arg("num_threads") = -1,
+           "Puts further item vectors, float32 (m, width), behind the last one. Not while another thread asks.")
+      .def("replace", &replace, py::arg("rows"), py::arg("items"), py::kw_only(), py::arg("num_threads") = -1,
+           "Gives the items of rows, int32 (m), other vectors, float32 (m, width). Not while another thread asks.")
+      .def(
+          "top_k", &top_k, py::arg("queries"), py::arg("k"), py::kw_only(), py::arg("seen_of_query") = py::none(),
+          py::arg("seen_offsets") = py::none(), py::arg("seen_items") = py::none(), py::arg("denied_of_query") = py::none(),
+          py::arg("denied_offsets") = py::none(), py::arg("denied_items") = py::none(), py::arg("allowed") = py::none(),
+          py::arg("allowed_of_query") = py::none(), py::arg("allowed_offsets") = py::none(),
+          py::arg("allowed_items") = py::none(), py::arg("num_threads") = -1,
+          "The k items of the largest dot product for each query, best first, equal scores by the smaller row: int32 rows and\n"
+          "float32 scores, both (queries, k). Query i does not get the items of the lists seen_of_query[i] and\n"
+          "denied_of_query[i] (none if negative), and nothing but those of the list allowed_of_query[i] where that is not\n"
+          "negative; nobody gets an item whose entry in allowed (bool or uint8) is 0. Where fewer are left: row -1, score -inf.");
 
   m.def("score_pairs", &score_pairs, py::arg("queries"), py::arg("items"), py::arg("query_rows"), py::arg("item_rows"),
         py::arg("num_threads") = -1, "Dot products of given pairs, float32 (n), with the bits that top_k gives.");

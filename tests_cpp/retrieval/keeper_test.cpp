@@ -57,3 +57,17 @@ TEST_CASE("Keeper: nothing at or below the bound could still get in, rows ascend
   CHECK(std::equal(a.begin(), a.end(), b.begin(), b.end()));
   CHECK(skipped > 1000);
 }
+
+TEST_CASE("write_best: a list, padded") {
+  const std::vector<Key> keys{key_of(3, 7), key_of(-1, 2)};
+  Matrix<Row> rows = Matrix<Row>::Constant(3, 3, 55);
+  Matrix<float> scores = Matrix<float>::Constant(3, 3, 55);
+  write_best(keys, 1, rows, scores);
+  const float none = -std::numeric_limits<float>::infinity();
+  CHECK(rows.row(1) == RowVector<Row>{{7, 2, -1}});
+  CHECK(scores.row(1) == RowVector<float>{{3, -1, none}});
+  CHECK((rows.row(0).array() == 55).all());
+  CHECK((scores.row(2).array() == 55).all());
+  write_best({}, 2, rows, scores);
+  CHECK((rows.row(2).array() == -1).all());
+}

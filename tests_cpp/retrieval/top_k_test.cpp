@@ -34,16 +34,16 @@ Matrix<float> coarse_matrix(Index rows, Index width, std::uint64_t number) {
 
 /// Each query's own list; `share` of the catalogue is in it.
 struct OwnedLists {
-  OwnedLists(Index queries, Index items, double share) {
-    RandomStream random(11, Purpose::kTest);
+  OwnedLists(Index queries, Index items, double share, std::uint64_t seed = 11, double listed = 1) {
+    RandomStream random(seed, Purpose::kTest);
     for (Index q = 0; q < queries; ++q) {
-      list_of_query.push_back(static_cast<Row>(q));
+      list_of_query.push_back(random.uniform() < listed ? static_cast<Row>(q) : -1);
       for (Index i = 0; i < items; ++i)
         if (random.uniform() < share) rows.push_back(static_cast<Row>(i));
       offsets.push_back(static_cast<std::int64_t>(rows.size()));
     }
   }
-  SeenLists view() const { return {list_of_query, offsets, rows}; }
+  ItemLists view() const { return {list_of_query, offsets, rows}; }
 
   std::vector<Row> list_of_query, rows;
   std::vector<std::int64_t> offsets{0};
@@ -105,6 +105,40 @@ TEST_CASE("top_k: exact under seen lists and an allow list") {
   CHECK(same(run(items, users, k, filters), naive_top_k(vectors, users, k, filters)));
 }
 
+TEST_CASE("top_k: exact under lists of each query's own, with everything else") {
+  const Index n = GENERATE(1, 48, 49, 500), k = GENERATE(1, 10, 600), queries = GENERATE(1, 40);
+  const double share = GENERATE(0.0, 0.02, 0.5, 1.0), having = GENERATE(0.5, 1.0);
+  const Matrix<float> vectors = coarse_matrix(n, 7, 15), users = coarse_matrix(queries, 7, 16);
+  const OwnedLists listed(queries, n, share, 21, having), denied(queries, n, 0.3, 22, 0.7), seen(queries, n, 0.3, 23, 0.7);
+  const std::vector<std::uint8_t> mask = random_mask(n, 0.6);
+  const PackedItems items(vectors, Threads(1));
+  for (int parts = 0; parts < 8; ++parts) {
+    Filters filters;
+    filters.listed = listed.view();
+    if ((parts & 1) != 0) filters.denied = denied.view();
+    if ((parts & 2) != 0) filters.seen = seen.view();
+    if ((parts & 4) != 0) filters.allowed = mask;
+    CAPTURE(n, k, queries, share, parts);
+    const RankedItems expected = naive_top_k(vectors, users, k, filters);
+    for (const int threads : {1, 2, 7}) CHECK(same(run(items, users, k, filters, threads), expected));
+    filters.listed.reset();
+    CHECK(same(run(items, users, k, filters), naive_top_k(vectors, users, k, filters)));
+  }
+}
+
+TEST_CASE("top_k: a list of everything gives the bytes of no list") {
+  const Index n = GENERATE(97, 7001), k = GENERATE(1, 10, 300);
+  const Matrix<float> vectors = random_matrix<float>(n, 33, 17), users = random_matrix<float>(65, 33, 18);
+  const PackedItems items(vectors, Threads(1));
+  const OwnedLists everything(65, n, 1.0), half(65, n, 1.0, 24, 0.5);
+  const RankedItems expected = run(items, users, k);
+  for (const OwnedLists* lists : {&everything, &half}) {
+    Filters filters;
+    filters.listed = lists->view();
+    CHECK(same(run(items, users, k, filters, 2), expected));
+  }
+}
+
 TEST_CASE("top_k: where fewer than k items are left, the list ends with row -1 and score minus infinity") {
   const Matrix<float> vectors = random_matrix<float>(60, 4, 7), queries = random_matrix<float>(3, 4, 8);
   const PackedItems items(vectors, Threads(1));
@@ -141,7 +175,7 @@ TEST_CASE("top_k: a query alone and in any batch, any number of threads: the sam
   for (const int threads : {2, 7}) CHECK(same(run(items, queries, k, filters, threads), all));
   for (const Index q : {0, 1, 255, 256, 599}) {
     Filters own;
-    own.seen = SeenLists{filters.seen->list_of_query.subspan(static_cast<std::size_t>(q), 1), seen.offsets, seen.rows};
+    own.seen = ItemLists{filters.seen->list_of_query.subspan(static_cast<std::size_t>(q), 1), seen.offsets, seen.rows};
     for (const int threads : {1, 3}) {
       const RankedItems alone = run(items, queries.row(q), k, own, threads);
       CHECK(alone.rows == all.rows.row(q));
@@ -183,9 +217,13 @@ TEST_CASE("top_k: mistakes are named and nothing is written") {
   filters = {};
   const std::vector<Row> lists{0, 0, 0}, unsorted{5, 3};
   const std::vector<std::int64_t> offsets{0, 2};
-  filters.seen = SeenLists{lists, offsets, unsorted};
+  filters.seen = ItemLists{lists, offsets, unsorted};
   CHECK_THROWS_WITH(run(items, queries, 2, filters),
                     "top_k: seen_items[1] is 3, but must not be below seen_items[0], which is 5; sort each list");
+  filters = {};
+  filters.listed = ItemLists{lists, offsets, unsorted};
+  CHECK_THROWS_WITH(run(items, queries, 2, filters),
+                    "top_k: allowed_items[1] is 3, but must not be below allowed_items[0], which is 5; sort each list");
 
   Matrix<Row> rows = Matrix<Row>::Constant(3, 2, 55);
   Matrix<float> scores(3, 2), narrow(3, 1);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "twotower/base/types.hpp"
@@ -44,10 +45,12 @@ inline RankedItems naive_top_k(const Matrix<float>& items, const Matrix<float>& 
     for (const Row row : order) {
       if (rank == k) break;
       if (filters.allowed && (*filters.allowed)[std::size_t(row)] == 0) continue;
-      if (filters.seen) {
-        const auto list = filters.seen->of(q);
-        if (std::find(list.begin(), list.end(), row) != list.end()) continue;
-      }
+      const auto names = [&](const std::optional<retrieval::ItemLists>& lists) {
+        const auto list = lists->of(q);
+        return std::find(list.begin(), list.end(), row) != list.end();
+      };
+      if ((filters.seen && names(filters.seen)) || (filters.denied && names(filters.denied))) continue;
+      if (filters.listed && filters.listed->has(q) && !names(filters.listed)) continue;
       out.rows(q, rank) = row;
       out.scores(q, rank++) = scores[std::size_t(row)];
     }

@@ -22,7 +22,7 @@ def vectors(rows: int, width: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(-3, 4, (rows, width)).astype(np.float32)
 
 
-def numpy_top_k(items, queries, k, seen=None, allowed=None):
+def numpy_top_k(items, queries, k, seen=None, allowed=None, listed=None):
     scores = queries @ items.T
     rows = np.full((len(queries), k), -1, np.int32)
     best = np.full((len(queries), k), -np.inf, np.float32)
@@ -30,6 +30,8 @@ def numpy_top_k(items, queries, k, seen=None, allowed=None):
         left = np.ones(len(items), bool) if allowed is None else np.array(allowed, bool)
         if seen is not None:
             left[seen[q]] = False
+        if listed is not None and listed[q] is not None:
+            left &= np.isin(np.arange(len(items)), listed[q])
         order = np.argsort(-of_query, kind="stable")
         order = order[left[order]][:k]
         rows[q, : len(order)] = order
@@ -95,6 +97,109 @@ def test_top_k_is_exact_under_any_filter(data, n, width, count, k):
     expected = numpy_top_k(items, queries, k, [lists[i] if i >= 0 else [] for i in of_query], allowed)
     np.testing.assert_array_equal(got[0], expected[0])
     np.testing.assert_array_equal(got[1], expected[1])
+
+
+def of_lists(name, lists):
+    """Arguments for a list a query, None for no list; the lists lie in an order of their own."""
+    there = [query for query, rows in enumerate(lists) if rows is not None][::-1]
+    of_query = np.full(len(lists), -1, np.int32)
+    of_query[there] = np.arange(len(there))
+    offsets, items = ragged([sorted(lists[query]) for query in there])
+    return {f"{name}_of_query": of_query, f"{name}_offsets": offsets, f"{name}_items": items}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    data=st.data(),
+    n=st.integers(1, 120),
+    count=st.integers(1, 12),
+    k=st.integers(1, 130),
+    threads=st.sampled_from([1, 2, 7]),
+)
+def test_top_k_is_exact_under_lists_of_each_query(data, n, count, k, threads):
+    items, queries = vectors(n, 5, 8), vectors(count, 5, 9)
+    lists = st.lists(st.none() | st.sets(st.integers(0, n - 1)), min_size=count, max_size=count)
+    listed, denied, seen = data.draw(lists), data.draw(lists), data.draw(lists)
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    arguments = of_lists("allowed", listed) | of_lists("denied", denied) | of_lists("seen", seen)
+    got = core.PackedItems(items).top_k(queries, k, allowed=allowed, num_threads=threads, **arguments)
+    gone = [sorted((a or set()) | (b or set())) for a, b in zip(denied, seen, strict=True)]
+    expected = numpy_top_k(
+        items, queries, k, gone, allowed, [rows if rows is None else sorted(rows) for rows in listed]
+    )
+    np.testing.assert_array_equal(got[0], expected[0])
+    np.testing.assert_array_equal(got[1], expected[1])
+
+
+@pytest.mark.parametrize("width", [1, 16, 33, 64])
+def test_lists_of_each_query_give_the_bits_of_score_pairs(width):
+    random = np.random.default_rng(7)
+    items, queries = (
+        random.standard_normal((5000, width), np.float32),
+        random.standard_normal((50, width), np.float32),
+    )
+    # Crowded and thin lists, over many panels.
+    lists = [np.unique(random.integers(0, 5000 if q % 2 else 200, 3 + 5 * q)) for q in range(50)]
+    arguments = of_lists("allowed", lists)
+    rows, scores = core.PackedItems(items).top_k(queries, 300, num_threads=1, **arguments)
+    for threads in (2, 7):
+        again = core.PackedItems(items).top_k(queries, 300, num_threads=threads, **arguments)
+        assert again[0].tobytes() == rows.tobytes()
+        assert again[1].tobytes() == scores.tobytes()
+    for q, listed in enumerate(lists):
+        found = rows[q][rows[q] >= 0]
+        assert sorted(found) == list(listed)
+        pairs = core.score_pairs(queries, items, np.full(len(found), q, np.int32), found)
+        assert pairs.tobytes() == scores[q, : len(found)].tobytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(first=st.integers(0, 100), steps=st.lists(st.integers(0, 100), max_size=5), data=st.data())
+def test_a_grown_index_is_a_fresh_one(first, steps, data):
+    items, queries = vectors(first + sum(steps), 7, 10), vectors(9, 7, 11)
+    packed = core.PackedItems(items[:first])
+    for end in np.cumsum([first, *steps])[1:]:
+        packed.append(items[packed.rows : end], num_threads=2)
+    assert packed.rows == len(items)
+    if len(items):
+        rows = np.array(data.draw(st.lists(st.integers(0, len(items) - 1), max_size=5)), np.int32)
+        others = vectors(len(rows), 7, 12)
+        packed.replace(rows, others)
+        for row, vector in zip(rows, others, strict=True):
+            items[row] = vector
+    got, expected = packed.top_k(queries, 20), core.PackedItems(items).top_k(queries, 20)
+    assert got[0].tobytes() == expected[0].tobytes()
+    assert got[1].tobytes() == expected[1].tobytes()
+
+
+def test_growing_names_mistakes_and_changes_nothing():
+    items = vectors(60, 3, 13)
+    packed = core.PackedItems(items)
+    bad = np.ones((2, 3), np.float32)
+    bad[1, 2] = np.nan
+    with refuses(ValueError, "PackedItems.append: items[1, 2] is nan, but must be a finite number"):
+        packed.append(bad)
+    with refuses(
+        ValueError,
+        "PackedItems.append: the width of items is 2, but must equal the width of the packed items, which is 3",
+    ):
+        packed.append(np.ones((1, 2), np.float32))
+    with refuses(
+        TypeError,
+        "PackedItems.append: items is a C-contiguous float64 array of shape (1, 3), but must be a C-contiguous float32 array "
+        "of 2 dimensions",
+    ):
+        packed.append(np.ones((1, 3)))
+    with refuses(IndexError, "PackedItems.replace: rows[0] is 60, but must be in [0, 60)"):
+        packed.replace(np.array([60], np.int32), np.ones((1, 3), np.float32))
+    with refuses(
+        ValueError, "PackedItems.replace: the size of rows is 1, but must equal the number of items, which is 2"
+    ):
+        packed.replace(np.array([6], np.int32), np.ones((2, 3), np.float32))
+    with refuses(ValueError, "PackedItems.replace: items[1, 2] is nan, but must be a finite number"):
+        packed.replace(np.array([6, 7], np.int32), bad)
+    expected = core.PackedItems(items).top_k(items, 60)
+    assert packed.top_k(items, 60)[1].tobytes() == expected[1].tobytes()
 
 
 def test_allowed_may_be_bool_or_uint8(catalogue):
@@ -220,6 +325,27 @@ def test_an_empty_catalogue_gives_empty_lists():
             "top_k: seen_of_query, seen_offsets and seen_items belong together; give all three or none",
         ),
         (
+            {"denied_items": np.zeros(1, np.int32)},
+            ValueError,
+            "top_k: denied_of_query, denied_offsets and denied_items belong together; give all three or none",
+        ),
+        (
+            {"allowed_of_query": np.zeros(2, np.int32)},
+            ValueError,
+            "top_k: allowed_of_query, allowed_offsets and allowed_items belong together; give all three or none",
+        ),
+        (
+            {"allowed": ([0, 3], [0, 2], [3, 4])},
+            ValueError,
+            "top_k: allowed_of_query[1] is 3, but must be below 1, the number of lists; give a negative number where there is "
+            "no list",
+        ),
+        (
+            {"denied": ([0, 0], [0, 2], [4, 500])},
+            IndexError,
+            "top_k: denied_items[1] is 500, but must be in [0, 500)",
+        ),
+        (
             {"seen": ([1, 1], [0, 2], [3, 4])},
             ValueError,
             "top_k: seen_of_query[0] is 1, but must be below 1, the number of lists; give a negative number where there is no list",
@@ -238,13 +364,12 @@ def test_an_empty_catalogue_gives_empty_lists():
 )
 def test_top_k_names_mistakes(catalogue, changes, error, sentence):
     arguments = {"queries": np.ones((2, 8), np.float32), "k": 3, **changes}
-    if "seen" in arguments:
-        of_query, offsets, items = arguments.pop("seen")
-        arguments |= {
-            "seen_of_query": np.array(of_query, np.int32),
-            "seen_offsets": np.array(offsets, np.int64),
-        }
-        arguments["seen_items"] = np.array(items, np.int32)
+    for name in ("seen", "denied", "allowed"):
+        if isinstance(arguments.get(name), tuple):
+            of_query, offsets, items = arguments.pop(name)
+            arguments[f"{name}_of_query"] = np.array(of_query, np.int32)
+            arguments[f"{name}_offsets"] = np.array(offsets, np.int64)
+            arguments[f"{name}_items"] = np.array(items, np.int32)
     with refuses(error, sentence):
         catalogue[1].top_k(**arguments)
 

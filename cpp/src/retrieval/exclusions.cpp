@@ -11,17 +11,17 @@ namespace {
 
 constexpr Index kQueryBlock = 256;
 
-bool offsets_fit(const SeenLists& seen, std::size_t list) {
-  const std::int64_t begin = seen.offsets[list], end = seen.offsets[list + 1];
-  return begin >= 0 && begin <= end && end <= static_cast<std::int64_t>(seen.items.size());
+bool offsets_fit(const ItemLists& lists, std::size_t list) {
+  const std::int64_t begin = lists.offsets[list], end = lists.offsets[list + 1];
+  return begin >= 0 && begin <= end && end <= static_cast<std::int64_t>(lists.items.size());
 }
 
-bool list_is_good(const SeenLists& seen, Index query, Index num_items) {
-  const Row list = seen.list_of_query[static_cast<std::size_t>(query)];
+bool list_is_good(const ItemLists& lists, Index query, Index num_items) {
+  const Row list = lists.list_of_query[static_cast<std::size_t>(query)];
   if (list < 0) return true;
-  if (static_cast<std::size_t>(list) + 1 >= seen.offsets.size() || !offsets_fit(seen, static_cast<std::size_t>(list)))
+  if (static_cast<std::size_t>(list) + 1 >= lists.offsets.size() || !offsets_fit(lists, static_cast<std::size_t>(list)))
     return false;
-  const std::span<const Row> items = seen.of(query);
+  const std::span<const Row> items = lists.of(query);
   return items.empty() || (std::is_sorted(items.begin(), items.end()) && items.front() >= 0 && items.back() < num_items);
 }
 
@@ -29,42 +29,56 @@ std::string entry(std::string_view name, std::size_t position, std::int64_t valu
   return std::string(name) + "[" + std::to_string(position) + "] is " + std::to_string(value);
 }
 
-void fail_for(std::string_view function, const SeenLists& seen, std::size_t query, Index num_items) {
-  const Row row = seen.list_of_query[query];
+void fail_for(std::string_view function, std::string_view name, const ItemLists& lists, std::size_t query, Index num_items) {
+  const std::string of_query = std::string(name) + "_of_query", offsets = std::string(name) + "_offsets",
+                    items = std::string(name) + "_items";
+  const Row row = lists.list_of_query[query];
   const auto list = static_cast<std::size_t>(row);
-  if (list + 1 >= seen.offsets.size())
-    fail(function, entry("seen_of_query", query, row) + ", but must be below " +
-                       std::to_string(seen.offsets.empty() ? 0 : seen.offsets.size() - 1) +
+  if (list + 1 >= lists.offsets.size())
+    fail(function, entry(of_query, query, row) + ", but must be below " +
+                       std::to_string(lists.offsets.empty() ? 0 : lists.offsets.size() - 1) +
                        ", the number of lists; give a negative number where there is no list");
-  if (!offsets_fit(seen, list))
-    fail(function, entry("seen_offsets", list + 1, seen.offsets[list + 1]) + " and " +
-                       entry("seen_offsets", list, seen.offsets[list]) + ", but offsets must ascend from 0 to " +
-                       std::to_string(seen.items.size()) + ", the size of seen_items");
-  const auto begin = static_cast<std::size_t>(seen.offsets[list]), end = static_cast<std::size_t>(seen.offsets[list + 1]);
-  check_rows(function, "seen_items", seen.items.first(end), num_items);
+  if (!offsets_fit(lists, list))
+    fail(function, entry(offsets, list + 1, lists.offsets[list + 1]) + " and " + entry(offsets, list, lists.offsets[list]) +
+                       ", but offsets must ascend from 0 to " + std::to_string(lists.items.size()) + ", the size of " + items);
+  const auto begin = static_cast<std::size_t>(lists.offsets[list]), end = static_cast<std::size_t>(lists.offsets[list + 1]);
+  check_rows(function, items, lists.items.first(end), num_items);
   for (std::size_t i = begin + 1; i < end; ++i)
-    if (seen.items[i] < seen.items[i - 1])
-      fail(function, entry("seen_items", i, seen.items[i]) + ", but must not be below seen_items[" + std::to_string(i - 1) +
-                         "], which is " + std::to_string(seen.items[i - 1]) + "; sort each list");
+    if (lists.items[i] < lists.items[i - 1])
+      fail(function, entry(items, i, lists.items[i]) + ", but must not be below " + items + "[" + std::to_string(i - 1) +
+                         "], which is " + std::to_string(lists.items[i - 1]) + "; sort each list");
 }
 
 }  // namespace
 
-void check_seen(std::string_view function, const SeenLists& seen, Index num_queries, Index num_items, const Threads& threads) {
-  check_size(function, "the size of seen_of_query", static_cast<Index>(seen.list_of_query.size()), "the number of queries",
-             num_queries);
+ListWalk::ListWalk(std::span<const Row> list, Row first)
+    : at_(std::lower_bound(list.data(), list.data() + list.size(), first)), end_(list.data() + list.size()) {}
+
+void check_lists(std::string_view function, std::string_view name, const ItemLists& lists, Index num_queries, Index num_items,
+                 const Threads& threads) {
+  check_size(function, "the size of " + std::string(name) + "_of_query", static_cast<Index>(lists.list_of_query.size()),
+             "the number of queries", num_queries);
   const Index blocks = (num_queries + kQueryBlock - 1) / kQueryBlock;
   std::vector<Index> bad(static_cast<std::size_t>(blocks), num_queries);
   threads.for_blocks(num_queries, kQueryBlock, [&](Index begin, Index end, Index block) {
     for (Index query = begin; query < end; ++query)
-      if (!list_is_good(seen, query, num_items)) {
+      if (!list_is_good(lists, query, num_items)) {
         bad[static_cast<std::size_t>(block)] = query;
         return;
       }
   });
   for (const Index query : bad)
     if (query < num_queries) [[unlikely]]
-      fail_for(function, seen, static_cast<std::size_t>(query), num_items);
+      fail_for(function, name, lists, static_cast<std::size_t>(query), num_items);
+}
+
+void check_filters(std::string_view function, const Filters& filters, Index num_queries, Index num_items,
+                   const Threads& threads) {
+  if (filters.allowed)
+    check_size(function, "the size of allowed", static_cast<Index>(filters.allowed->size()), "the number of items", num_items);
+  if (filters.seen) check_lists(function, "seen", *filters.seen, num_queries, num_items, threads);
+  if (filters.denied) check_lists(function, "denied", *filters.denied, num_queries, num_items, threads);
+  if (filters.listed) check_lists(function, "allowed", *filters.listed, num_queries, num_items, threads);
 }
 
 }  // namespace twotower::retrieval

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "twotower/base/check.hpp"
@@ -35,6 +36,13 @@ std::uint32_t largest_bits(const float* values, Index count) {
                      ", but must be a finite number");
 }
 
+Index panels_of(Index rows) { return (rows + kPanelWidth - 1) / kPanelWidth; }
+
+void check_total(std::string_view function, Index rows) {
+  if (rows > std::numeric_limits<Row>::max()) [[unlikely]]
+    fail(function, "items has " + std::to_string(rows) + " rows, but must have at most 2147483647");
+}
+
 }  // namespace
 
 AlignedFloats aligned_floats(Index count) {
@@ -56,18 +64,61 @@ float check_vectors(std::string_view function, std::string_view name, ConstRows<
   return std::bit_cast<float>(overall);
 }
 
-PackedItems::PackedItems(ConstRows<float> items, const Threads& threads) : rows_(items.rows()), width_(items.cols()) {
+PackedItems::PackedItems(ConstRows<float> items, const Threads& threads) : rows_(0), width_(items.cols()), largest_(0) {
   check_at_least("PackedItems", "items width", width_, 1);
-  if (rows_ > std::numeric_limits<Row>::max()) [[unlikely]]
-    fail("PackedItems", "items has " + std::to_string(rows_) + " rows, but must have at most 2147483647");
+  check_total("PackedItems", items.rows());
   largest_ = check_vectors("PackedItems", "items", items, threads);
-  values_ = aligned_floats(panels() * width_ * kPanelWidth);
-  threads.for_blocks(panels(), kPanelBlock, [&](Index begin, Index end, Index) {
-    for (Index p = begin; p < end; ++p) {
+  capacity_ = panels_of(items.rows());
+  values_ = aligned_floats(capacity_ * width_ * kPanelWidth);
+  put(items, 0, threads);
+}
+
+void PackedItems::append(ConstRows<float> items, const Threads& threads) {
+  check_size("PackedItems.append", "the width of items", items.cols(), "the width of the packed items", width_);
+  check_total("PackedItems.append", rows_ + items.rows());
+  const float largest = check_vectors("PackedItems.append", "items", items, threads);
+  const Index wanted = panels_of(rows_ + items.rows()), panel_size = width_ * kPanelWidth;
+  if (wanted > capacity_) {
+    const Index capacity = std::max(wanted, capacity_ + capacity_ / 2);
+    AlignedFloats values = aligned_floats(capacity * panel_size);
+    threads.for_blocks(panels(), kPanelBlock, [&](Index begin, Index end, Index) {
+      std::copy(panel(begin), panel(end), values.get() + begin * panel_size);
+    });
+    values_ = std::move(values);
+    capacity_ = capacity;
+  }
+  largest_ = std::max(largest_, largest);
+  put(items, rows_, threads);
+}
+
+void PackedItems::replace(std::span<const Row> rows, ConstRows<float> items, const Threads& threads) {
+  check_size("PackedItems.replace", "the width of items", items.cols(), "the width of the packed items", width_);
+  check_size("PackedItems.replace", "the size of rows", static_cast<Index>(rows.size()), "the number of items", items.rows());
+  check_rows("PackedItems.replace", "rows", rows, rows_);
+  check_vectors("PackedItems.replace", "items", items, threads);
+  for (Index i = 0; i < items.rows(); ++i) {
+    const Row row = rows[static_cast<std::size_t>(i)];
+    float* out = values_.get() + row / kPanelWidth * width_ * kPanelWidth + row % kPanelWidth;
+    const float* item = items.row(i).data();
+    for (Index k = 0; k < width_; ++k) out[k * kPanelWidth] = item[k];
+  }
+  // What was the largest may be gone. Padding is zero and does not count.
+  largest_ = check_vectors("PackedItems.replace", "items",
+                           ConstRowMap<float>(values_.get(), panels() * width_, kPanelWidth, Eigen::OuterStride<>(kPanelWidth)),
+                           threads);
+}
+
+// Items of panels from that of `first` on: those before `first` stay, the rest of the last panel becomes zero.
+void PackedItems::put(ConstRows<float> items, Index first, const Threads& threads) {
+  rows_ = first + items.rows();
+  const Index first_panel = first / kPanelWidth;
+  threads.for_blocks(panels() - first_panel, kPanelBlock, [&](Index begin, Index end, Index) {
+    for (Index p = first_panel + begin; p < first_panel + end; ++p) {
       float* out = values_.get() + p * width_ * kPanelWidth;
-      const Index first = p * kPanelWidth, count = std::min<Index>(kPanelWidth, rows_ - first);
-      for (Index lane = 0; lane < count; ++lane) {
-        const float* item = items.row(first + lane).data();
+      const Index start = p * kPanelWidth, from = std::max<Index>(first - start, 0);
+      const Index count = std::min<Index>(kPanelWidth, rows_ - start);
+      for (Index lane = from; lane < count; ++lane) {
+        const float* item = items.row(start + lane - first).data();
         for (Index k = 0; k < width_; ++k) out[k * kPanelWidth + lane] = item[k];
       }
       for (Index k = 0; k < width_; ++k) std::fill(out + k * kPanelWidth + count, out + (k + 1) * kPanelWidth, 0.0f);

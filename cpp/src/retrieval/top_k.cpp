@@ -10,6 +10,7 @@
 #include "twotower/base/check.hpp"
 #include "twotower/retrieval/keeper.hpp"
 #include "twotower/retrieval/score_panel.hpp"
+#include "twotower/retrieval/top_k_of_lists.hpp"
 
 namespace twotower::retrieval {
 namespace {
@@ -57,22 +58,18 @@ std::vector<std::uint64_t> panel_masks(const PackedItems& items, const std::opti
 /// One block of queries against one range of panels.
 class Scan {
  public:
-  Scan(const PackedItems& items, ConstRows<float> queries, Index begin, Index end, Index kept, Index offers)
-      : items_(items), queries_(end - begin), tiles_(ceil_div(queries_, kQueryTile)) {
+  Scan(const PackedItems& items, ConstRows<float> queries, std::span<const Index> of, Index kept, Index offers)
+      : items_(items), queries_(static_cast<Index>(of.size())), tiles_(ceil_div(queries_, kQueryTile)) {
     const Index capacity = Keeper::capacity(kept, offers);
     keys_ = std::make_unique_for_overwrite<Key[]>(static_cast<std::size_t>(capacity * queries_));
     kept_.resize(static_cast<std::size_t>(queries_));
     for (Index q = 0; q < queries_; ++q)
       kept_[static_cast<std::size_t>(q)].keeper = Keeper({keys_.get() + q * capacity, static_cast<std::size_t>(capacity)}, kept);
-    pack(queries, begin);
+    pack(queries, of);
   }
 
-  /// Items that query q must not get; rows from `first` on matter.
-  void leave_out(Index q, std::span<const Row> seen, Row first) {
-    Kept& kept = kept_[static_cast<std::size_t>(q)];
-    kept.seen_end = seen.data() + seen.size();
-    kept.seen = std::lower_bound(seen.data(), kept.seen_end, first);
-  }
+  /// What query q must not get beside what the masks say.
+  void leave_out(Index q, const Exclusions& exclusions) { kept_[static_cast<std::size_t>(q)].exclusions = exclusions; }
 
   void run(Index first_panel, Index last_panel, std::span<const std::uint64_t> masks) {
     for (Index p = first_panel; p < last_panel; ++p) {
@@ -94,17 +91,16 @@ class Scan {
  private:
   struct Kept {
     Keeper keeper;
-    const Row* seen = nullptr;  // the first seen row not yet passed
-    const Row* seen_end = nullptr;
+    Exclusions exclusions;
   };
 
   // Tile t is k-major: value k of its queries side by side, as the micro-kernel reads them. Missing queries of the last tile are
   // never read.
-  void pack(ConstRows<float> queries, Index begin) {
+  void pack(ConstRows<float> queries, std::span<const Index> of) {
     const Index width = items_.width();
     packed_ = aligned_floats(tiles_ * kQueryTile * width);
     for (Index q = 0; q < queries_; ++q) {
-      const float* query = queries.row(begin + q).data();
+      const float* query = queries.row(of[static_cast<std::size_t>(q)]).data();
       float* out = packed_.get() + q / kQueryTile * kQueryTile * width + q % kQueryTile;
       for (Index k = 0; k < width; ++k) out[k * kQueryTile] = query[k];
     }
@@ -130,9 +126,7 @@ class Scan {
     for (above &= mask; above != 0; above &= above - 1) {
       const int lane = std::countr_zero(above);
       const Row row = first_row + lane;
-      while (kept.seen != kept.seen_end && *kept.seen < row) ++kept.seen;
-      if (kept.seen != kept.seen_end && *kept.seen == row) continue;
-      kept.keeper.offer(key_of(scores[lane], row));
+      if (kept.exclusions.pass(row)) kept.keeper.offer(key_of(scores[lane], row));
     }
   }
 
@@ -143,16 +137,6 @@ class Scan {
   std::vector<Kept> kept_;
   alignas(64) float scores_[kQueryTile * kPanelWidth] = {};
 };
-
-void write_list(std::span<const Key> keys, Index query, Rows<Row>& rows, Rows<float>& scores) {
-  const auto found = static_cast<Index>(keys.size());
-  for (Index rank = 0; rank < found; ++rank) {
-    rows(query, rank) = row_of(keys[static_cast<std::size_t>(rank)]);
-    scores(query, rank) = score_of(keys[static_cast<std::size_t>(rank)]);
-  }
-  rows.row(query).tail(rows.cols() - found).setConstant(-1);
-  scores.row(query).tail(scores.cols() - found).setConstant(-std::numeric_limits<float>::infinity());
-}
 
 // With finite vectors a score can only be infinite or NaN if a partial sum overflows; rounding adds far less than the factor of
 // two.
@@ -174,10 +158,49 @@ void check(const PackedItems& items, ConstRows<float> queries, Index k, const Fi
   check_size("top_k", "the number of result scores", scores.rows(), "the number of queries", queries.rows());
   check_size("top_k", "the width of the result rows", rows.cols(), "k", k);
   check_size("top_k", "the width of the result scores", scores.cols(), "k", k);
-  if (filters.allowed)
-    check_size("top_k", "the size of allowed", static_cast<Index>(filters.allowed->size()), "the number of items", items.rows());
-  if (filters.seen) check_seen("top_k", *filters.seen, queries.rows(), items.rows(), threads);
+  check_filters("top_k", filters, queries.rows(), items.rows(), threads);
   check_overflow(items, check_vectors("top_k", "queries", queries, threads));
+}
+
+/// The queries of `of` against all panels: those that have no list of their own.
+void top_k_of_all(const PackedItems& items, ConstRows<float> queries, std::span<const Index> of, Index k, const Filters& filters,
+                  const Threads& threads, Rows<Row> rows, Rows<float> scores) {
+  const auto count = static_cast<Index>(of.size());
+  const Plan plan(items, count, k);
+  const std::vector<std::uint64_t> masks = panel_masks(items, filters.allowed);
+  // With several ranges: the best of each, range after range for every query; the rest 0.
+  const bool split = plan.ranges > 1;
+  std::vector<Key> parts(split ? static_cast<std::size_t>(count * plan.ranges * plan.kept) : 0, 0);
+
+  threads.for_blocks(plan.blocks * plan.ranges, 1, [&](Index task, Index, Index) {
+    const Index begin = task / plan.ranges * plan.block_queries, end = std::min(count, begin + plan.block_queries);
+    const Index range = task % plan.ranges, first_panel = range * plan.range_panels;
+    const Index last_panel = std::min(items.panels(), first_panel + plan.range_panels);
+    const Index range_items = std::min(items.rows(), last_panel * kPanelWidth) - first_panel * kPanelWidth;
+    const std::span<const Index> block = of.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+    Scan scan(items, queries, block, std::min(plan.kept, range_items), range_items);
+    for (std::size_t q = 0; q < block.size(); ++q)
+      scan.leave_out(static_cast<Index>(q), Exclusions(filters, block[q], static_cast<Row>(first_panel * kPanelWidth)));
+    scan.run(first_panel, last_panel, masks);
+    for (std::size_t q = 0; q < block.size(); ++q) {
+      const std::span<const Key> best = scan.best(static_cast<Index>(q));
+      if (split)
+        std::copy(best.begin(), best.end(), parts.begin() + ((begin + static_cast<Index>(q)) * plan.ranges + range) * plan.kept);
+      else
+        write_best(best, block[q], rows, scores);
+    }
+  });
+  if (!split) return;
+
+  threads.for_blocks(count, kQueryTile, [&](Index begin, Index end, Index) {
+    const Index size = plan.ranges * plan.kept;
+    for (Index q = begin; q < end; ++q) {
+      Key* keys = parts.data() + q * size;
+      std::partial_sort(keys, keys + plan.kept, keys + size, std::greater<>());
+      const Key* last = std::find(keys, keys + plan.kept, Key{0});
+      write_best({keys, static_cast<std::size_t>(last - keys)}, of[static_cast<std::size_t>(q)], rows, scores);
+    }
+  });
 }
 
 }  // namespace
@@ -185,45 +208,15 @@ void check(const PackedItems& items, ConstRows<float> queries, Index k, const Fi
 void top_k(const PackedItems& items, ConstRows<float> queries, Index k, const Filters& filters, const Threads& threads,
            Rows<Row> rows, Rows<float> scores) {
   check(items, queries, k, filters, threads, rows, scores);
-  if (queries.rows() == 0 || items.rows() == 0) {
-    for (Index query = 0; query < queries.rows(); ++query) write_list({}, query, rows, scores);
+  if (items.rows() == 0) {
+    for (Index query = 0; query < queries.rows(); ++query) write_best({}, query, rows, scores);
     return;
   }
-  const Plan plan(items, queries.rows(), k);
-  const std::vector<std::uint64_t> masks = panel_masks(items, filters.allowed);
-  // With several ranges: the best of each, range after range for every query; the rest 0.
-  const bool split = plan.ranges > 1;
-  std::vector<Key> parts(split ? static_cast<std::size_t>(queries.rows() * plan.ranges * plan.kept) : 0, 0);
-
-  threads.for_blocks(plan.blocks * plan.ranges, 1, [&](Index task, Index, Index) {
-    const Index begin = task / plan.ranges * plan.block_queries, end = std::min(queries.rows(), begin + plan.block_queries);
-    const Index range = task % plan.ranges, first_panel = range * plan.range_panels;
-    const Index last_panel = std::min(items.panels(), first_panel + plan.range_panels);
-    const Index range_items = std::min(items.rows(), last_panel * kPanelWidth) - first_panel * kPanelWidth;
-    Scan scan(items, queries, begin, end, std::min(plan.kept, range_items), range_items);
-    if (filters.seen)
-      for (Index q = begin; q < end; ++q)
-        scan.leave_out(q - begin, filters.seen->of(q), static_cast<Row>(first_panel * kPanelWidth));
-    scan.run(first_panel, last_panel, masks);
-    for (Index q = begin; q < end; ++q) {
-      const std::span<const Key> best = scan.best(q - begin);
-      if (split)
-        std::copy(best.begin(), best.end(), parts.begin() + (q * plan.ranges + range) * plan.kept);
-      else
-        write_list(best, q, rows, scores);
-    }
-  });
-  if (!split) return;
-
-  threads.for_blocks(queries.rows(), kQueryTile, [&](Index begin, Index end, Index) {
-    const Index size = plan.ranges * plan.kept;
-    for (Index q = begin; q < end; ++q) {
-      Key* keys = parts.data() + q * size;
-      std::partial_sort(keys, keys + plan.kept, keys + size, std::greater<>());
-      const Key* last = std::find(keys, keys + plan.kept, Key{0});
-      write_list({keys, static_cast<std::size_t>(last - keys)}, q, rows, scores);
-    }
-  });
+  std::vector<Index> free, listed;
+  for (Index query = 0; query < queries.rows(); ++query)
+    (filters.listed && filters.listed->has(query) ? listed : free).push_back(query);
+  if (!free.empty()) top_k_of_all(items, queries, free, k, filters, threads, rows, scores);
+  if (!listed.empty()) top_k_of_lists(items, queries, listed, k, filters, threads, rows, scores);
 }
 
 }  // namespace twotower::retrieval

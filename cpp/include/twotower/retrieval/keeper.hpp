@@ -77,4 +77,18 @@ class Keeper {
   float bound_ = -std::numeric_limits<float>::infinity();
 };
 
+/// Writes the keys, best first, as the list of a query; the rest of the list becomes row -1 and score minus infinity.
+///
+/// Shapes      rows, scores (queries, k)
+/// Requires    at most k keys
+inline void write_best(std::span<const Key> keys, Index query, Rows<Row> rows, Rows<float> scores) {
+  const auto found = static_cast<Index>(keys.size());
+  for (Index rank = 0; rank < found; ++rank) {
+    rows(query, rank) = row_of(keys[static_cast<std::size_t>(rank)]);
+    scores(query, rank) = score_of(keys[static_cast<std::size_t>(rank)]);
+  }
+  rows.row(query).tail(rows.cols() - found).setConstant(-1);
+  scores.row(query).tail(scores.cols() - found).setConstant(-std::numeric_limits<float>::infinity());
+}
+
 }  // namespace twotower::retrieval

@@ -2,6 +2,7 @@
 // The vectors of a catalogue, arranged for the micro-kernel.
 #include <memory>
 #include <new>
+#include <span>
 #include <string_view>
 
 #include "twotower/base/parallel.hpp"
@@ -24,9 +25,25 @@ AlignedFloats aligned_floats(Index count);
 /// Shapes      items (n, width), copied; panel (width, kPanelWidth)
 /// Requires    n >= 0 and below 2^31, width >= 1, finite values
 /// Throws      invalid_argument naming the row and column of a value that is not finite
+///
+/// Grown or changed, the panels are the bytes of a fresh object of the same vectors. Not while another thread reads.
 class PackedItems {
  public:
   PackedItems(ConstRows<float> items, const Threads& threads);
+
+  /// Puts further items behind the last one.
+  ///
+  /// Shapes      items (m, width)
+  /// Throws      invalid_argument for the width, too many rows and values that are not finite; nothing changes then
+  /// Cost        m * width; now and then a copy of all panels, into room for half as many more
+  void append(ConstRows<float> items, const Threads& threads);
+
+  /// Gives the items of `rows` other vectors; of a row that comes twice the later one stays.
+  ///
+  /// Shapes      rows (m)    items (m, width)
+  /// Throws      as append; out_of_range for a row outside the catalogue; nothing changes then
+  /// Cost        m * width, and a look at every value for the largest
+  void replace(std::span<const Row> rows, ConstRows<float> items, const Threads& threads);
 
   Index rows() const { return rows_; }
   Index width() const { return width_; }
@@ -36,11 +53,14 @@ class PackedItems {
   /// Largest magnitude of a value.
   float largest() const { return largest_; }
 
-  /// What the panels take, padding counted.
-  Index memory_bytes() const { return panels() * width_ * kPanelWidth * static_cast<Index>(sizeof(float)); }
+  /// What the panels take, padding and room to grow counted.
+  Index memory_bytes() const { return capacity_ * width_ * kPanelWidth * static_cast<Index>(sizeof(float)); }
 
  private:
+  void put(ConstRows<float> items, Index first, const Threads& threads);
+
   Index rows_, width_;
+  Index capacity_ = 0;  // panels that values_ has room for
   float largest_;
   AlignedFloats values_;
 };
