@@ -12,17 +12,27 @@ using data::Interactions;
 void bind_interactions(py::module_& m) {
   py::class_<Interactions>(m, "Interactions", "Pairs of users and items as lists: positives to train on, and everything seen.")
       .def(py::init([](const py::object& user_rows, const py::object& item_rows, const py::object& weights, Index num_users,
-                       Index num_items) {
+                       Index num_items, const py::object& history_weights) {
              const auto users = vector_of<Row>(user_rows, "Interactions", "user_rows");
              const auto items = vector_of<Row>(item_rows, "Interactions", "item_rows");
              const auto weight = optional_vector_of<float>(weights, "Interactions", "weights");
+             const auto history_weight = optional_vector_of<float>(history_weights, "Interactions", "history_weights");
              const py::gil_scoped_release release;
-             return std::make_unique<Interactions>(users, items, weight, num_users, num_items);
+             return std::make_unique<Interactions>(users, items, weight, num_users, num_items, history_weight);
            }),
-           py::arg("user_rows"), py::arg("item_rows"), py::arg("weights"), py::arg("num_users"), py::arg("num_items"))
+           py::arg("user_rows"), py::arg("item_rows"), py::arg("weights"), py::arg("num_users"), py::arg("num_items"),
+           py::arg("history_weights") = py::none())
       .def_property_readonly("num_users", &Interactions::num_queries)
       .def_property_readonly("num_items", &Interactions::num_items)
       .def_property_readonly("num_positives", &Interactions::num_positives)
+      .def_property_readonly("positive_offsets",
+                             [](const Interactions& self) { return copy_of<std::int64_t>(self.positives().offsets); })
+      .def_property_readonly("positive_items", [](const Interactions& self) { return copy_of<Row>(self.positives().items); })
+      .def_property_readonly("positive_history_weights",
+                             [](const Interactions& self) -> py::object {
+                               if (self.history_weights().empty()) return py::none();
+                               return copy_of<float>(self.history_weights());
+                             })
       .def_property_readonly("seen_offsets", [](const Interactions& self) { return copy_of<std::int64_t>(self.seen().offsets); })
       .def_property_readonly("seen_items", [](const Interactions& self) { return copy_of<Row>(self.seen().items); })
       .def_property_readonly("item_counts", [](const Interactions& self) { return copy_of<double>(self.item_counts()); })
@@ -54,6 +64,12 @@ void bind_feature_table(py::module_& m) {
                                  optional_vector_of<float>(weights, "FeatureTable", "weights"), vocabulary);
           },
           py::arg("offsets"), py::arg("codes"), py::arg("weights"), py::arg("vocabulary"))
+      .def(
+          "add_vectors",
+          [](FeatureTable& self, const py::object& values) {
+            return self.add_vectors(matrix_of<float>(values, "FeatureTable", "values"));
+          },
+          py::arg("values"))
       .def(
           "add_numbers",
           [](FeatureTable& self, const py::object& values) {

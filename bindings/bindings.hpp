@@ -6,6 +6,8 @@ namespace twotower::bindings {
 
 void bind_base(pybind11::module_& m);
 void bind_data(pybind11::module_& m);
+void bind_text(pybind11::module_& m);
+void bind_model(pybind11::module_& m);
 void bind_train(pybind11::module_& m);
 void bind_retrieval(pybind11::module_& m);
 void bind_evaluation(pybind11::module_& m);

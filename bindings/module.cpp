@@ -7,6 +7,8 @@ PYBIND11_MODULE(TWOTOWER_MODULE, m) {
   m.doc() = "The C++ core of twotower";
   twotower::bindings::bind_base(m);
   twotower::bindings::bind_data(m);
+  twotower::bindings::bind_text(m);
+  twotower::bindings::bind_model(m);
   twotower::bindings::bind_train(m);
   twotower::bindings::bind_retrieval(m);
   twotower::bindings::bind_evaluation(m);

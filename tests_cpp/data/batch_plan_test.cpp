@@ -309,3 +309,162 @@ TEST_CASE("BatchPlan: refuses what makes no sense") {
   CHECK_THROWS_WITH(plan.write(0, 2, batch), "BatchPlan: batch is 2, but must be in [0, 2)");
   CHECK_THROWS_WITH(plan.write(0, -1, batch), "BatchPlan: batch is -1, but must be in [0, 2)");
 }
+
+// --- histories -------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+using twotower::data::HistoryMode;
+using twotower::data::ItemLists;
+
+BatchSpec with_history(HistoryMode mode, Index group_size, Index max_length) {
+  BatchSpec spec;
+  spec.batch_size = 40;
+  spec.group_size = group_size;
+  spec.negatives.count = 5;
+  spec.history = mode;
+  spec.max_length = max_length;
+  return spec;
+}
+
+/// The items of a batch's row, and what its reader sees.
+struct SeenRow {
+  Row query;
+  std::vector<Row> items, past;
+};
+
+std::vector<SeenRow> rows_of(const Batch& batch) {
+  std::vector<SeenRow> rows;
+  for (std::size_t row = 0; row < batch.queries.size(); ++row) {
+    SeenRow made{batch.queries[row], {}, {}};
+    for (auto p = batch.offsets[row]; p < batch.offsets[row + 1]; ++p)
+      made.items.push_back(batch.candidates[static_cast<std::size_t>(batch.positive_columns[static_cast<std::size_t>(p)])]);
+    std::size_t sequence = 0;
+    while (batch.histories.readers[sequence + 1] <= static_cast<std::int64_t>(row)) ++sequence;
+    const auto begin = batch.histories.items.begin() + batch.histories.offsets[sequence];
+    REQUIRE(batch.histories.lengths[row] <= batch.histories.offsets[sequence + 1] - batch.histories.offsets[sequence]);
+    made.past.assign(begin, begin + batch.histories.lengths[row]);
+    rows.push_back(made);
+  }
+  return rows;
+}
+
+/// Positives in time order; an item may come again.
+Interactions walks(Index num_queries, Index num_items) {
+  RandomStream random(5, Purpose::kTest);
+  std::vector<Row> queries, items;
+  for (Row query = 0; query < num_queries; ++query)
+    for (std::int64_t left = random.below(23); left > 0; --left) {
+      queries.push_back(query);
+      items.push_back(static_cast<Row>(random.below(num_items)));
+    }
+  return {queries, items, std::nullopt, num_queries, num_items};
+}
+
+}  // namespace
+
+TEST_CASE("BatchPlan: a history before holds the newest positives in front of the row's own, in their order") {
+  const Index group_size = GENERATE(1, 3, 16), max_length = GENERATE(1, 4, 100);
+  const auto interactions = walks(30, 20);
+  BatchPlan plan(interactions, with_history(HistoryMode::kBefore, group_size, max_length), 3);
+  for (Index epoch = 0; epoch < 3; ++epoch) {
+    const auto batches = epoch_of(plan, epoch);
+    CHECK(pairs_of(batches) == pairs_of(interactions));
+    for (const Batch& batch : batches)
+      for (const SeenRow& row : rows_of(batch)) {
+        const auto all = interactions.positives().of(row.query);
+        // The row's items are a stretch of the query's: find where one starts with this past in front.
+        bool found = false;
+        for (std::size_t start = 0; start + row.items.size() <= all.size() && !found; ++start) {
+          const std::size_t length = std::min<std::size_t>(start, static_cast<std::size_t>(max_length));
+          found = std::equal(row.items.begin(), row.items.end(), all.begin() + static_cast<std::ptrdiff_t>(start)) &&
+                  std::equal(row.past.begin(), row.past.end(), all.begin() + static_cast<std::ptrdiff_t>(start - length),
+                             all.begin() + static_cast<std::ptrdiff_t>(start));
+        }
+        CHECK(found);
+      }
+  }
+}
+
+TEST_CASE("BatchPlan: windows give each positive what lies before it in the window, and short queries everything") {
+  const Index max_length = GENERATE(1, 4, 100);
+  const auto interactions = walks(30, 20);
+  BatchPlan plan(interactions, with_history(HistoryMode::kWindows, 1, max_length), 3);
+  const auto batches = epoch_of(plan, 1);
+  CHECK(pairs_of(batches) == pairs_of(interactions));
+  std::map<Row, std::size_t> empty;
+  for (const Batch& batch : batches)
+    for (const SeenRow& row : rows_of(batch)) {
+      REQUIRE(row.items.size() == 1);
+      const auto all = interactions.positives().of(row.query);
+      std::vector<Row> with = row.past;
+      with.push_back(row.items[0]);
+      CHECK(std::search(all.begin(), all.end(), with.begin(), with.end()) != all.end());
+      CHECK(std::ssize(row.past) <= max_length);
+      empty[row.query] += row.past.empty();
+    }
+  for (const auto& [query, count] : empty) CHECK(count == 1);  // the first positive alone knows nothing
+}
+
+TEST_CASE("BatchPlan: a history of others has none of the row's items, newest last, at most max_length") {
+  const Index group_size = GENERATE(1, 3, 16), max_length = GENERATE(1, 4, 100);
+  const auto interactions = walks(30, 20);
+  BatchPlan plan(interactions, with_history(HistoryMode::kOthers, group_size, max_length), 3);
+  for (const Batch& batch : epoch_of(plan, 0))
+    for (const SeenRow& row : rows_of(batch)) {
+      std::vector<Row> wanted;
+      for (const Row item : interactions.positives().of(row.query))
+        if (std::find(row.items.begin(), row.items.end(), item) == row.items.end()) wanted.push_back(item);
+      if (std::ssize(wanted) > max_length) wanted.erase(wanted.begin(), wanted.end() - max_length);
+      CHECK(row.past == wanted);
+    }
+}
+
+TEST_CASE("BatchPlan: given lists take the place of the positives, weights go along") {
+  const auto interactions = walks(3, 20);
+  const std::vector<std::int64_t> offsets{0, 4, 4, 6};
+  const std::vector<Row> items{1, 2, 3, 4, 19, 5};
+  const std::vector<float> weights{1, 2, 3, 4, 5, 6};
+  const ItemLists lists{offsets, items, weights};
+  BatchPlan plan(interactions, with_history(HistoryMode::kOthers, 2, 3), 3, &lists);
+  for (const Batch& batch : epoch_of(plan, 0)) {
+    REQUIRE(batch.histories.weights.size() == batch.histories.items.size());
+    for (std::size_t p = 0; p < batch.histories.items.size(); ++p) {
+      const auto place = std::find(items.begin(), items.end(), batch.histories.items[p]) - items.begin();
+      CHECK(batch.histories.weights[p] == weights[static_cast<std::size_t>(place)]);
+    }
+    for (const SeenRow& row : rows_of(batch)) {
+      if (row.query == 1) CHECK(row.past.empty());
+      for (const Row item : row.past) CHECK(std::find(row.items.begin(), row.items.end(), item) == row.items.end());
+    }
+  }
+  const auto make = [&](HistoryMode mode, const ItemLists& given) {
+    BatchPlan(interactions, with_history(mode, 1, 3), 3, &given);
+  };
+  CHECK_THROWS_WITH(make(HistoryMode::kBefore, lists), "BatchPlan: lists are given, but histories are not those of mode Others");
+  const std::vector<Row> outside{1, 2, 3, 4, 20, 5};
+  CHECK_THROWS_WITH(make(HistoryMode::kOthers, {offsets, outside, weights}),
+                    "BatchPlan: history items[4] is 20, but must be in [0, 20)");
+  CHECK_THROWS_WITH(make(HistoryMode::kOthers, {std::span(offsets).first(3), items, weights}),
+                    "BatchPlan: size of history offsets is 3, but must equal number of lists + 1, which is 4");
+}
+
+TEST_CASE("BatchPlan: rows know the number of their first pair") {
+  const auto interactions = skewed(200, 20, 30, false);
+  BatchPlan plan(interactions, with_history(HistoryMode::kNone, 1, 3), 3);
+  std::set<Row> pairs;
+  for (const Batch& batch : epoch_of(plan, 0)) {
+    CHECK(batch.histories.lengths.empty());
+    for (const Row pair : batch.pairs) pairs.insert(pair);
+  }
+  CHECK(pairs == std::set<Row>(interactions.pairs().begin(), interactions.pairs().end()));
+}
+
+TEST_CASE("BatchPlan: refuses windows of groups and histories without length") {
+  const auto interactions = walks(3, 20);
+  const auto make = [&](HistoryMode mode, Index group_size, Index max_length) {
+    BatchPlan(interactions, with_history(mode, group_size, max_length), 3);
+  };
+  CHECK_THROWS_WITH(make(HistoryMode::kWindows, 2, 3), "BatchPlan: group_size is 2, but must be 1 where histories are windows");
+  CHECK_THROWS_WITH(make(HistoryMode::kOthers, 2, 0), "BatchPlan: max_length is 0, but must be at least 1");
+}

@@ -49,11 +49,12 @@ Gradients<Scalar> gradients_of(const Tower& tower, const nn::Parameters<Scalar>&
   Gradients<Scalar> made;
   made.arena.assign(parameters.arena.size(), 1);  // backward must add
   TowerScratch<Scalar> scratch;
-  tower.prepare(features, rows, scratch);
-  tower.forward(parameters, features, rows, scratch, {}, threads);
+  const nn::Pass pass{true};
+  tower.prepare<Scalar>(features, rows, pass, scratch);
+  tower.forward<Scalar>(parameters, features, rows, scratch, pass, threads);
   made.y = scratch.y;
   scratch.dy = dy;
-  tower.backward<Scalar>(parameters, features, rows, scratch, made.arena, {}, threads);
+  tower.backward<Scalar>(parameters, features, rows, scratch, made.arena, pass, threads);
   for (Scalar& value : made.arena) value -= 1;
   for (std::size_t table = 0; table < parameters.tables.size(); ++table) {
     const auto& values = parameters.tables[table].values;
@@ -232,10 +233,10 @@ TEST_CASE("Tower: initialize writes its own part of the arena, by seed and side"
 TEST_CASE("Tower: refuses widths that do not fit") {
   const auto make = [](const TowerSpec& spec) { return Tower(spec, 0); };
   const model::Input six{0, 0, nn::Embedding{6}}, three{1, 1, nn::Bag{3}}, none{0, 0, nn::Embedding{0}};
-  CHECK_THROWS_WITH(make({{}, Join::kSum, nn::Sequential(6)}), "Tower: number of inputs is 0, but must be at least 1");
-  CHECK_THROWS_WITH(make({{none}, Join::kSum, nn::Sequential(6)}), "Tower: width of an input is 0, but must be at least 1");
+  CHECK_THROWS_WITH(make({{}, Join::kSum, nn::Sequential(6)}), "Inputs: number of inputs is 0, but must be at least 1");
+  CHECK_THROWS_WITH(make({{none}, Join::kSum, nn::Sequential(6)}), "Inputs: width of an input is 0, but must be at least 1");
   CHECK_THROWS_WITH(make({{six, three}, Join::kSum, nn::Sequential(6)}),
-                    "Tower: width of an input is 3, but must equal width of the first layer, which is 6");
+                    "Inputs: width of an input is 3, but must equal width of the first input, which is 6");
   CHECK_THROWS_WITH(make({{six, three}, Join::kConcatenate, nn::Sequential(6)}),
                     "Tower: width of all inputs is 9, but must equal width of the first layer, which is 6");
 }
@@ -245,7 +246,7 @@ TEST_CASE("Tower: refuses columns and tables that do not fit, before a pass read
   const auto check = [&](const model::Input& input) {
     const Tower tower({{input}, Join::kSum, nn::Sequential(6)}, 0);
     nn::Parameters<float> parameters{std::vector<float>(18), {{"codes", Matrix<float>(5, 6)}, {"few", Matrix<float>(3, 6)}}};
-    tower.check(features, parameters);
+    tower.check<float>(features, parameters);
   };
   CHECK_NOTHROW(check({0, 0, nn::Embedding{6}}));
   CHECK_NOTHROW(check({1, 0, nn::Bag{6}}));
@@ -262,10 +263,10 @@ TEST_CASE("Tower: refuses columns and tables that do not fit, before a pass read
 
   const Tower narrow({{{0, 0, nn::Embedding{3}}}, Join::kSum, nn::Sequential(3)}, 0);
   const nn::Parameters<float> parameters{{}, {{"codes", Matrix<float>(5, 6)}}};
-  CHECK_THROWS_WITH(narrow.check(features, parameters),
+  CHECK_THROWS_WITH(narrow.check<float>(features, parameters),
                     "Tower: width of table 0 is 6, but must equal width of its encoder, which is 3");
   const Tower numeric({{{2, -1, nn::Numeric{6}}}, Join::kSum, nn::Sequential(6)}, 2);
-  CHECK_THROWS_WITH(numeric.check(features, parameters), "Tower: size of the arena is 0, but must be at least 20");
+  CHECK_THROWS_WITH(numeric.check<float>(features, parameters), "Tower: size of the arena is 0, but must be at least 20");
 }
 
 TEST_CASE("Tower: encode refuses rows outside the table and outputs of another size") {

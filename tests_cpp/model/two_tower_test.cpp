@@ -21,16 +21,17 @@ using test::usual_layers;
 
 namespace {
 
-constexpr Index kItems = 13;
+constexpr Index kItems = 13, kCodes = 5;
 
-/// Mixed towers of width 5 on both sides, tables 0 and 1 for queries, 2 and 3 for items, and a bias for each of 13 items.
+/// Mixed towers of width 5 on both sides, tables 0 and 1 for queries, 2 and 3 for items, and a bias for each code of the items'
+/// first column.
 TwoTowerSpec mixed_spec(bool item_bias = true) {
   return {mixed_tower(Join::kConcatenate, usual_layers, 5, 0),
           mixed_tower(Join::kSum, usual_layers, 5, 2),
           {{"query codes", 5, 6}, {"query bags", 4, 3}, {"item codes", 5, 6}, {"item bags", 4, 6}},
           0.25,
           item_bias,
-          kItems,
+          kCodes,
           1,
           3};
 }
@@ -59,19 +60,22 @@ TEMPLATE_TEST_CASE("TwoTower: the vectors' plain dot product is cosine / tempera
   TwoTower<TestType> model(mixed_spec(item_bias));
   CHECK(model.vector_width() == (item_bias ? 6 : 5));
   CHECK(model.bias_table() == (item_bias ? 4 : -1));
-  if (item_bias) model.parameters().tables.back().values = test::random_matrix<TestType>(kItems, 1, 8);
+  if (item_bias) model.parameters().tables.back().values = test::random_matrix<TestType>(kCodes, 1, 8);
   const auto vectors = vectors_of(model);
   const Matrix<TestType> scores = vectors.queries * vectors.items.transpose();
 
   const auto query_features = mixed_features(9, 1), item_features = mixed_features(kItems, 2);
+  const auto code_of = [&](Row item) {
+    return std::get<data::Codes>(item_features.column(0)).codes[static_cast<std::size_t>(item)];
+  };
   Matrix<TestType> u(1, 5), v(1, 5);
   for (Row query = 0; query < 9; ++query)
     for (Row item = 0; item < kItems; ++item) {
       const std::vector<Row> q{query}, i{item};
-      model.query().encode(model.parameters(), query_features, q, Rows<TestType>(u), Threads());
-      model.item().encode(model.parameters(), item_features, i, Rows<TestType>(v), Threads());
+      model.query().template encode<TestType>(model.parameters(), query_features, q, u, Threads());
+      model.item().template encode<TestType>(model.parameters(), item_features, i, v, Threads());
       CHECK(u.norm() == Approx(1).epsilon(1e-5));
-      const double bias = item_bias ? static_cast<double>(model.parameters().tables.back().values(item, 0)) : 0;
+      const double bias = item_bias ? static_cast<double>(model.parameters().tables.back().values(code_of(item), 0)) : 0;
       const double wanted = static_cast<double>(u.row(0).dot(v.row(0))) / 0.25 + bias;
       REQUIRE(static_cast<double>(scores(query, item)) == Approx(wanted).margin(16 * std::numeric_limits<TestType>::epsilon()));
     }
@@ -107,7 +111,7 @@ TEST_CASE("TwoTower: tables start by seed and number, the bias at zero, the aren
   }
   CHECK(parameters.tables[2].name == "item codes");
   CHECK(parameters.tables[4].name == "item_bias");
-  CHECK(parameters.tables[4].values.rows() == kItems);
+  CHECK(parameters.tables[4].values.rows() == kCodes);
   CHECK(parameters.tables[4].values.isZero(0));
   TwoTowerSpec reseeded = mixed_spec();
   reseeded.seed = 4;
@@ -133,8 +137,8 @@ TEST_CASE("TwoTower: a vector has the same bits alone and in a batch, for 1, 2 a
 TEST_CASE("TwoTower: no rows give no vectors") {
   const TwoTower<float> model(mixed_spec());
   Matrix<float> none(0, 6);
-  CHECK_NOTHROW(model.query_vectors(mixed_features(9), {}, none, Threads()));
-  CHECK_NOTHROW(model.item_vectors(mixed_features(9), {}, none, Threads()));
+  CHECK_NOTHROW(model.query_vectors(mixed_features(9), std::vector<Row>{}, none, Threads()));
+  CHECK_NOTHROW(model.item_vectors(mixed_features(9), std::vector<Row>{}, none, Threads()));
 }
 
 TEST_CASE("TwoTower: refuses a specification that does not fit together") {
@@ -153,8 +157,12 @@ TEST_CASE("TwoTower: refuses a specification that does not fit together") {
   spec.tables[1].width = -2;
   CHECK_THROWS_WITH(make(spec), "TwoTower: width of table 'query bags' is -2, but must be at least 1");
   spec = mixed_spec();
-  spec.num_items = 0;
-  CHECK_THROWS_WITH(make(spec), "TwoTower: num_items is 0, but must be at least 1");
+  spec.bias_rows = 0;
+  CHECK_THROWS_WITH(make(spec), "TwoTower: bias_rows is 0, but must be at least 1");
+  spec = mixed_spec();
+  std::swap(spec.item.inputs[0], spec.item.inputs[1]);
+  CHECK_THROWS_WITH(
+      make(spec), "TwoTower: there is an item bias, but the item tower's first input is no embedding; put that of the id first");
   spec.item_bias = false;
   CHECK_NOTHROW(make(spec));
   spec.deviation = -1;
@@ -183,8 +191,16 @@ TEST_CASE("TwoTower: refuses outputs, columns, tables and rows that do not fit")
                     "item_vectors: columns of out is 5, but must equal vector_width, which is 6");
   CHECK_THROWS_WITH(model.query_vectors(mixed_features(13), rows, out, Threads()),
                     "Tower: rows[1] is 13, but must be in [0, 13)");
-  CHECK_THROWS_WITH(model.item_vectors(mixed_features(14), rows, out, Threads()),
-                    "item_vectors: rows[1] is 13, but must be in [0, 13)");
+  TwoTowerSpec spec = mixed_spec();
+  spec.bias_rows = 2;
+  const auto features = mixed_features(14, 2);
+  std::vector<Row> high;
+  for (Row row = 0; row < 14 && high.empty(); ++row)
+    if (std::get<data::Codes>(features.column(0)).codes[static_cast<std::size_t>(row)] == 4) high.push_back(row);
+  REQUIRE(high.size() == 1);
+  Matrix<float> one(1, 6);
+  CHECK_THROWS_WITH(TwoTower<float>(spec).item_vectors(features, high, one, Threads()),
+                    "item_vectors: codes of the ids[0] is 4, but must be in [0, 2)");
   const data::FeatureTable empty(14);
   CHECK_THROWS_WITH(model.item_vectors(empty, rows, out, Threads()), "Tower: column of an input is 0, but must be in [0, -1]");
 }

@@ -367,3 +367,74 @@ TEST_CASE("Optimizer: refuses what makes no sense") {
   CHECK_THROWS_WITH(optimizer.update_arena(parameters, std::vector<float>(2)),
                     "Optimizer: size of gradient is 2, but must equal size of the arena, which is 3");
 }
+
+// --- from one training to the next ---------------------------------------------------------------------------------------
+
+namespace {
+
+/// Steps first ... last - 1 of a fixed course over a table of four rows.
+void course(Optimizer<double>& optimizer, Parameters<double>& parameters, int first, int last) {
+  for (int s = first; s < last; ++s) {
+    const Row row = static_cast<Row>(s % 3);
+    step(optimizer, parameters, {{row, 3}, test::random_matrix<double>(2, 2, static_cast<std::uint64_t>(100 + s))}, 0.1);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Optimizer: a state taken and resumed goes on as if nothing had happened") {
+  const auto kind = GENERATE(from_range(std::begin(kKinds), std::end(kKinds)));
+  const OptimizerSpec spec{kind};
+  auto whole = one_table<double>(test::random_matrix<double>(4, 2, 1)), halves = whole;
+  Optimizer<double> through(spec, whole), before(spec, halves);
+  course(through, whole, 0, 20);
+  through.finish(whole, Threads());
+  course(before, halves, 0, 10);
+  before.finish(halves, Threads());
+  Optimizer<double> after_it(spec, halves);
+  after_it.resume(before.state());
+  course(after_it, halves, 10, 20);
+  after_it.finish(halves, Threads());
+  CHECK((whole.tables[0].values - halves.tables[0].values).cwiseAbs().maxCoeff() < 1e-6);
+}
+
+TEST_CASE("Optimizer: a resumed lazy Adam leaves the rows that no step touches as they are") {
+  auto parameters = one_table<double>(test::random_matrix<double>(4, 2, 1));
+  Optimizer<double> before({OptimizerKind::kAdam}, parameters);
+  course(before, parameters, 0, 9);
+  before.finish(parameters, Threads());
+  const Matrix<double> kept = parameters.tables[0].values;
+  Optimizer<double> lazy({OptimizerKind::kLazyAdam}, parameters);
+  lazy.resume(before.state());
+  step(lazy, parameters, {{1}, Matrix<double>::Ones(1, 2)}, 0.1);
+  lazy.finish(parameters, Threads());
+  for (const Row row : {0, 2, 3}) CHECK(parameters.tables[0].values.row(row) == kept.row(row));
+  CHECK(parameters.tables[0].values.row(1) != kept.row(1));
+}
+
+TEST_CASE("Optimizer: a table that has grown resumes with nothing for its further rows") {
+  auto small = one_table<double>(test::random_matrix<double>(2, 2, 1)),
+       large = one_table<double>(test::random_matrix<double>(5, 2, 2));
+  Optimizer<double> before({OptimizerKind::kLazyAdam}, small), after_it({OptimizerKind::kLazyAdam}, large);
+  step(before, small, {{0, 1}, Matrix<double>::Ones(2, 2)}, 0.1);
+  after_it.resume(before.state());
+  const auto state = after_it.state();
+  CHECK(state.steps == 1);
+  CHECK(state.first[1].topRows(2) == before.state().first[1]);
+  CHECK(state.first[1].bottomRows(3).isZero(0));
+  CHECK(state.second[1].bottomRows(3).isZero(0));
+}
+
+TEST_CASE("Optimizer: refuses a state that does not fit") {
+  auto small = one_table<double>(test::random_matrix<double>(2, 2, 1)),
+       large = one_table<double>(test::random_matrix<double>(5, 2, 2));
+  Optimizer<double> of_small({OptimizerKind::kLazyAdam}, small), of_large({OptimizerKind::kLazyAdam}, large);
+  CHECK_THROWS_WITH(of_small.resume(of_large.state()), "Optimizer: rows of a table is 2, but must be at least 5");
+  auto state = of_small.state();
+  state.first.pop_back();
+  CHECK_THROWS_WITH(of_small.resume(state),
+                    "Optimizer: number of tables in the state is 0, but must equal number of tables, which is 1");
+  step(of_small, small, {{0}, Matrix<double>::Ones(1, 2)}, 0.1);
+  CHECK_THROWS_WITH(of_small.resume(of_small.state()),
+                    "Optimizer: steps were taken already, but a state can be taken up before the first step only");
+}

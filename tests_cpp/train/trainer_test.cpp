@@ -62,7 +62,7 @@ TwoTowerSpec mixed_spec() {
           {{"query codes", 5, 6}, {"query bags", 4, 3}, {"item codes", 5, 6}, {"item bags", 4, 6}},
           0.25,
           true,
-          kItems,
+          5,
           0.5,
           3};
 }
@@ -154,7 +154,7 @@ TEST_CASE("Trainer: one step of SGD follows the gradient of the loss that it rep
   const model::TowerSpec query{
       {{1, 0, nn::Bag{3}}, {2, -1, nn::Numeric{3, 0.5}}}, Join::kSum, nn::Sequential(3, {nn::Dense{3, 3}})};
   const model::TowerSpec item{{{0, 0, nn::Embedding{3}}}, Join::kSum, nn::Sequential(3)};
-  const TwoTowerSpec spec{query, item, {{"shared", 5, 3}}, 0.5, true, kItems, 0.5, 3};
+  const TwoTowerSpec spec{query, item, {{"shared", 5, 3}}, 0.5, true, 5, 0.5, 3};
   TrainerSpec how = trainer_spec(OptimizerKind::kSgd, 0.5);
   how.schedule.kind = ScheduleKind::kConstant;
   const TwoTower<float> start(spec);
@@ -300,9 +300,140 @@ TEST_CASE("Trainer: refuses sizes that do not fit together") {
   CHECK_THROWS_WITH(make(run.queries, run.items, how), "Schedule: peak is -1, but must be a finite number above 0");
   CHECK_THROWS_WITH(run.steps(0), "Trainer: number of steps is 0, but must be at least 1");
   TwoTowerSpec few = lookup_spec();
-  few.num_items = kItems - 1;
-  CHECK_THROWS_WITH(Run(few), "Trainer: num_items of the model is 29, but must equal num_items of the interactions, which is 30");
+  few.bias_rows = kItems - 1;
+  CHECK_THROWS_WITH(Run(few), "Trainer: rows of the item bias is 29, but must be at least 30");
   few = lookup_spec();
   few.tables[0].rows = kQueries - 1;
   CHECK_THROWS_WITH(Run(few), "Tower: rows of table 0 is 39, but must be at least 40");
+}
+
+// --- histories, contexts, unknown ids, rows that stay --------------------------------------------------------------------
+
+namespace {
+
+/// The query's vector is made of its history alone, over the items' own table.
+TwoTowerSpec history_spec(const model::SequenceEncoder& encoder) {
+  TwoTowerSpec spec{
+      lookup_tower(0, 8), lookup_tower(1, 8), {{"queries", kQueries, 8}, {"items", kItems, 8}}, 0.5, true, kItems, 0.1, 3};
+  spec.query.sequences = {{model::SequenceSpec::kHistory, {{3, 1, nn::Embedding{8}}}, encoder}};
+  return spec;
+}
+
+TrainerSpec history_trainer(data::HistoryMode mode) {
+  TrainerSpec how = trainer_spec();
+  how.batches.history = mode;
+  how.batches.group_size = mode == data::HistoryMode::kWindows ? 1 : 4;
+  how.batches.max_length = 5;
+  return how;
+}
+
+struct HistoryRun {
+  data::FeatureTable queries = mixed_features(kQueries, 1), items = mixed_features(kItems, 2);
+  data::Interactions interactions = planted_blocks();
+  TwoTower<float> model;
+  Trainer trainer;
+
+  HistoryRun(const TwoTowerSpec& spec, const TrainerSpec& how)
+      : model(spec), trainer(model, model::SideData(queries, nullptr, {&items}), items, interactions, how) {}
+};
+
+}  // namespace
+
+TEST_CASE("Trainer: learns from histories in every mode, with every encoder, the same bytes for 1, 2 and 7 threads") {
+  const auto mode = GENERATE(data::HistoryMode::kOthers, data::HistoryMode::kBefore, data::HistoryMode::kWindows);
+  nn::CausalTransformer transformer;
+  transformer.width = 8;
+  transformer.heads = 2;
+  transformer.blocks = 1;
+  transformer.max_length = 5;
+  transformer.keep_probability = 0.9;
+  const model::SequenceEncoder encoder =
+      GENERATE_COPY(model::SequenceEncoder(nn::MeanPool{8}), model::SequenceEncoder(nn::AttentionPool{8, 5}),
+                    model::SequenceEncoder(nn::Gru{8}), model::SequenceEncoder(transformer));
+  const auto parameters_with = [&](int num_threads) {
+    HistoryRun run(history_spec(encoder), history_trainer(mode));
+    const Index epoch = run.trainer.steps_per_epoch();
+    const double before = run.trainer.run_steps(epoch, Threads(num_threads)).loss;
+    run.trainer.run_steps(18 * epoch, Threads(num_threads));
+    CHECK(run.trainer.run_steps(epoch, Threads(num_threads)).loss < before - 0.2);
+    run.trainer.finish(Threads());
+    return run.model.parameters();
+  };
+  const auto wanted = parameters_with(1);
+  CHECK(same_bits(parameters_with(2), wanted));
+  CHECK(same_bits(parameters_with(7), wanted));
+}
+
+TEST_CASE("Trainer: rows of items that may not learn stay as they are, those of the others do not") {
+  TrainerSpec how = history_trainer(data::HistoryMode::kOthers);
+  how.trainable_items.assign(kItems, 0);
+  for (const std::size_t item : {0, 7, 29}) how.trainable_items[item] = 1;
+  HistoryRun run(history_spec(nn::MeanPool{8}), how);
+  const auto before = run.model.parameters();
+  run.trainer.run_steps(10, Threads());
+  run.trainer.finish(Threads());
+  for (Index item = 0; item < kItems; ++item) {
+    const bool same = run.model.parameters().tables[1].values.row(item) == before.tables[1].values.row(item);
+    CHECK(same == (how.trainable_items[static_cast<std::size_t>(item)] == 0));
+    if (same) CHECK(run.model.parameters().tables[2].values(item, 0) == before.tables[2].values(item, 0));
+  }
+}
+
+TEST_CASE("Trainer: contexts are those of the row's own pair") {
+  // The pair's number is all that the query tower sees: each pair learns a vector of its own.
+  const auto interactions = planted_blocks();
+  const auto pairs = static_cast<Index>(interactions.pairs().size());
+  data::FeatureTable contexts(pairs);
+  std::vector<Row> own(static_cast<std::size_t>(pairs));
+  std::iota(own.begin(), own.end(), 0);
+  contexts.add_codes(own, pairs);
+  const auto queries = mixed_features(kQueries, 1), items = mixed_features(kItems, 2);
+  TwoTowerSpec spec = lookup_spec();
+  spec.query.inputs = {{0, 0, nn::Embedding{8}, true}};
+  spec.tables[0].rows = pairs;
+  TwoTower<float> model(spec);
+  TrainerSpec how = trainer_spec();
+  how.batches.group_size = 1;
+  Trainer trainer(model, model::SideData(queries, &contexts), items, interactions, how);
+  trainer.run_steps(trainer.total_steps(), Threads());
+  trainer.finish(Threads());
+  Matrix<float> u(pairs, 9), v(kItems, 9);
+  const std::vector<Row> anybody(static_cast<std::size_t>(pairs), 0);
+  std::vector<Row> item_rows(kItems);
+  std::iota(item_rows.begin(), item_rows.end(), 0);
+  model.query_vectors(model::SideData(queries, &contexts), {anybody, own}, u, Threads());
+  model.item_vectors(items, item_rows, v, Threads());
+  Index best = 0;
+  for (std::size_t place = 0; place < interactions.pairs().size(); ++place) {
+    Index found = 0;
+    (u.row(interactions.pairs()[place]) * v.transpose()).maxCoeff(&found);
+    best += found == interactions.positives().items[place];
+  }
+  CHECK(best == pairs);
+  how.batches.group_size = 4;
+  CHECK_THROWS_WITH(Trainer(model, model::SideData(queries, &contexts), items, interactions, how),
+                    "Trainer: group_size is 4, but must be 1 where queries have contexts: each pair has its own");
+}
+
+TEST_CASE("Trainer: unknown_share trains row 0 and, at 1, nothing else") {
+  TwoTowerSpec spec = lookup_spec();
+  spec.query.inputs[0].unknown_share = 1;
+  Run run(spec);
+  const auto before = run.model.parameters();
+  run.steps(20);
+  const auto& after = run.finished();
+  CHECK(after.tables[0].values.row(0) != before.tables[0].values.row(0));
+  CHECK(after.tables[0].values.bottomRows(kQueries - 1) == before.tables[0].values.bottomRows(kQueries - 1));
+  CHECK(after.tables[1].values.bottomRows(kItems - 1) != before.tables[1].values.bottomRows(kItems - 1));
+}
+
+TEST_CASE("Trainer: refuses a history without a reader, and a reader without a history") {
+  CHECK_THROWS_WITH(Run(lookup_spec(), history_trainer(data::HistoryMode::kOthers)),
+                    "Trainer: histories are made, but the query tower reads none");
+  CHECK_THROWS_WITH(HistoryRun(history_spec(nn::MeanPool{8}), trainer_spec()),
+                    "Trainer: the query tower reads a history, but histories are of mode None");
+  TrainerSpec how = history_trainer(data::HistoryMode::kBefore);
+  how.trainable_items.assign(3, 1);
+  CHECK_THROWS_WITH(HistoryRun(history_spec(nn::MeanPool{8}), how),
+                    "Trainer: size of trainable_items is 3, but must equal num_items of the interactions, which is 30");
 }

@@ -157,3 +157,26 @@ def test_feature_table_refuses_what_does_not_fit_and_stays_as_it_was(add, error,
 def test_feature_table_needs_a_row():
     with refuses(ValueError, "FeatureTable: rows is 0, but must be at least 1"):
         core.FeatureTable(0)
+
+
+def test_positives_keep_the_order_of_the_pairs_and_their_weight_in_a_history():
+    users, items = np.array([1, 0, 1, 1], np.int32), np.array([4, 2, 0, 3], np.int32)
+    weights, history = np.array([1, 1, 0, 2], np.float32), np.array([5, 4, 3, 2], np.float32)
+    made = core.Interactions(users, items, weights, 2, ITEMS, history)
+    assert made.positive_offsets.tolist() == [0, 1, 3]
+    assert made.positive_items.tolist() == [2, 4, 3]  # the pair of weight 0 is no positive
+    assert made.positive_history_weights.tolist() == [4, 5, 2]
+    assert core.Interactions(users, items, weights, 2, ITEMS).positive_history_weights is None
+    with refuses(ValueError, "Interactions: history_weights[1] is -4, but must not be negative"):
+        core.Interactions(users, items, weights, 2, ITEMS, history * np.array([1, -1, 1, 1], np.float32))
+
+
+def test_vectors_take_a_matrix_of_finite_rows_or_missing_ones():
+    table = core.FeatureTable(3)
+    assert table.add_vectors(np.array([[1, 2], [np.nan, 3], [4, np.nan]], np.float32)) == 0
+    with refuses(ValueError, "FeatureTable: rows of values is 2, but must equal rows, which is 3"):
+        table.add_vectors(np.zeros((2, 2), np.float32))
+    with refuses(ValueError, "FeatureTable: columns of values is 0, but must be at least 1"):
+        table.add_vectors(np.zeros((3, 0), np.float32))
+    with pytest.raises(ValueError, match=r"^FeatureTable: values\[3\] is inf, but must be a finite number or nan"):
+        table.add_vectors(np.array([[1, 2], [3, np.inf], [4, 5]], np.float32))

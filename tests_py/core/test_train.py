@@ -37,10 +37,14 @@ def refuses(error, sentence):
     return pytest.raises(error, match=f"^{re.escape(sentence)}$")
 
 
-def identity(rows):
+def table_of(rows):
     table = core.FeatureTable(rows)
     table.add_codes(np.arange(rows, dtype=np.int32), rows)
     return table
+
+
+def identity(rows):
+    return core.SideData(table_of(rows))
 
 
 def lookup(table, width=WIDTH, layers=()):
@@ -55,7 +59,7 @@ def make_model(users=USERS, items=ITEMS, width=WIDTH, **changes):
         "tables": [("users", users, width), ("items", items, width)],
         "temperature": 0.5,
         "item_bias": True,
-        "num_items": items,
+        "bias_rows": items,
         "deviation": 0.1,
         "seed": 3,
     }
@@ -174,14 +178,24 @@ def test_vectors_of_any_rows_in_any_order_and_of_none():
 
 
 def test_every_kind_of_input_and_layer_can_be_named():
-    features = identity(ITEMS)
+    features = table_of(ITEMS)
     features.add_bags(np.arange(ITEMS + 1, dtype=np.int64), np.zeros(ITEMS, np.int32), None, 2)
     features.add_numbers(np.linspace(-1, 1, ITEMS, dtype=np.float32))
+    features.add_vectors(np.linspace(-1, 1, 3 * ITEMS, dtype=np.float32).reshape(ITEMS, 3))
     bags = [core.Input.bag(column=1, table=2, width=2, pooling=pooling) for pooling in ("mean", "sum", "sqrt")]
-    inputs = [core.Input.embedding(column=0, table=1, width=WIDTH), *bags, core.Input.numeric(column=2, width=3)]
-    width = WIDTH + 6 + 3
+    inputs = [
+        core.Input.embedding(column=0, table=1, width=WIDTH, unknown_share=0.1),
+        *bags,
+        core.Input.numeric(column=2, width=3),
+        core.Input.projection(column=3, in_width=3, width=5),
+        core.Input.given(column=3, width=3),
+    ]
+    width = WIDTH + 6 + 3 + 5 + 3
     layers = [
-        core.Layer.dense(in_width=width, out_width=WIDTH),
+        core.Layer.cross(width=width, depth=2, rank=3),
+        core.Layer.residual(width=width, layers=[core.Layer.dense(width, width), core.Layer.relu(width)]),
+        core.Layer.parallel(width=width, left=[core.Layer.cross(width, 1, 0)], right=[]),
+        core.Layer.dense(in_width=2 * width, out_width=WIDTH),
         core.Layer.relu(width=WIDTH),
         core.Layer.gelu(width=WIDTH),
         core.Layer.dropout(width=WIDTH, keep_probability=0.9, stream=1),
@@ -190,8 +204,10 @@ def test_every_kind_of_input_and_layer_can_be_named():
     ]
     item = core.Tower(inputs=inputs, concatenate=True, width=width, layers=layers)
     model = make_model(item=item, tables=[("users", USERS, WIDTH), ("items", ITEMS, WIDTH), ("tags", 2, 2)])
-    assert model.parameters()["arena"].size == 3 * 3 + width * WIDTH + WIDTH + 2 * WIDTH
-    vectors = model.item_vectors(features, all_rows(ITEMS))
+    cross = 2 * (2 * 3 * width + width) + width * width + width
+    dense = width * width + width + 2 * width * WIDTH + WIDTH
+    assert model.parameters()["arena"].size == 3 * 3 + 5 * 5 + 3 + cross + dense + 2 * WIDTH
+    vectors = model.item_vectors(core.SideData(features), all_rows(ITEMS))
     np.testing.assert_allclose(np.linalg.norm(vectors[:, :WIDTH], axis=1), 1, rtol=1e-5)
 
 
@@ -226,7 +242,7 @@ def test_every_kind_of_input_and_layer_can_be_named():
         (
             lambda: make_model().query_vectors(identity(USERS), [0]),
             TypeError,
-            "TwoTower: rows is a list, but must be a C-contiguous int32 array of 1 dimension",
+            "query_vectors: rows is a list, but must be a C-contiguous int32 array of 1 dimension",
         ),
         (
             lambda: make_model().query_vectors(identity(USERS + 1), all_rows(1)),
@@ -308,10 +324,11 @@ def test_loss_that_is_no_number_is_our_numerical_error_and_the_model_stays():
 
 
 def test_trainer_keeps_its_model_and_data_alive_and_lets_them_go():
-    parts = [make_model(), identity(USERS), identity(ITEMS), planted()]
-    watched = [weakref.ref(part) for part in parts]
+    tables = [table_of(USERS), table_of(ITEMS)]
+    parts = [make_model(), *(core.SideData(table) for table in tables), planted()]
+    watched = [weakref.ref(part) for part in (*parts, *tables)]
     trainer = core.Trainer(*parts, **OPTIONS)
-    del parts
+    del parts, tables
     gc.collect()
     assert all(ref() is not None for ref in watched)
     trainer.run_steps(3)
@@ -374,10 +391,8 @@ def test_data_and_steps_that_do_not_fit_are_refused():
         "Trainer: rows of the query features is 30, but must equal num_queries of the interactions, which is 40",
     ):
         core.Trainer(make_model(), identity(ITEMS), identity(ITEMS), planted(), **OPTIONS)
-    with refuses(
-        ValueError, "Trainer: num_items of the model is 29, but must equal num_items of the interactions, which is 30"
-    ):
-        make_trainer(make_model(num_items=29))
+    with refuses(ValueError, "Trainer: rows of the item bias is 29, but must be at least 30"):
+        make_trainer(make_model(bias_rows=29))
     with refuses(ValueError, "Trainer: number of steps is 0, but must be at least 1"):
         make_trainer(make_model()).run_steps(0)
     with refuses(ValueError, "Threads: num_threads is -5, but must be at least 1"):
@@ -385,3 +400,180 @@ def test_data_and_steps_that_do_not_fit_are_refused():
     seen_only = core.Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(1, np.float32), USERS, ITEMS)
     with refuses(ValueError, "BatchPlan: number of positives is 0, but must be at least 1"):
         core.Trainer(make_model(), identity(USERS), identity(ITEMS), seen_only, **OPTIONS)
+
+
+# --- histories, growth, explanation -----------------------------------------------------------------------------------
+
+
+ENCODERS = {
+    "mean": lambda: core.SequenceEncoder.mean(width=WIDTH, decay=0.9, normalize=True),
+    "attention": lambda: core.SequenceEncoder.attention(width=WIDTH, max_length=5),
+    "gru": lambda: core.SequenceEncoder.gru(width=WIDTH),
+    "transformer": lambda: core.SequenceEncoder.transformer(
+        width=WIDTH, heads=2, blocks=1, max_length=5, keep_probability=0.9, stream=1
+    ),
+}
+
+
+def history_model(encoder="mean", users=USERS, items=ITEMS, **changes):
+    """A model whose users are made of their histories and a constant, and the data of both sides."""
+    elements = [core.Input.embedding(column=0, table=1, width=WIDTH)]
+    query = core.Tower(
+        inputs=[core.Input.embedding(column=0, table=0, width=WIDTH, unknown_share=1.0)],
+        sequences=[core.SequenceInput(None, elements, ENCODERS[encoder]())],
+        concatenate=False,
+        width=WIDTH,
+        layers=[core.Layer.l2_normalize(WIDTH)],
+    )
+    item = lookup(1, layers=[core.Layer.l2_normalize(WIDTH)])
+    catalogue = table_of(items)
+    side = core.SideData(table_of(users), elements=[catalogue])
+    return make_model(users, items, query=query, item=item, **changes), side, core.SideData(catalogue)
+
+
+def histories(pairs):
+    return pairs.positive_offsets, pairs.positive_items, pairs.positive_history_weights
+
+
+@pytest.mark.parametrize("mode", ["others", "before", "windows"])
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_histories_recover_planted_blocks_without_user_ids(encoder, mode):
+    model, users, items = history_model(encoder)
+    pairs = planted()
+    options = {"group_size": 1 if mode == "windows" else 4, "history": mode, "max_length": 5}
+    trainer = core.Trainer(model, users, items, pairs, **OPTIONS | options)
+    trainer.run_steps(trainer.total_steps)
+    trainer.finish()
+    offsets, past, _ = histories(pairs)
+    newest = np.concatenate([past[end - 5 : end] for end in offsets[1:]])  # as long as a transformer can read
+    vectors = model.query_vectors(
+        users, all_rows(USERS), history=(np.arange(0, 5 * USERS + 1, 5, dtype=np.int64), newest, None)
+    )
+    found = vectors @ model.item_vectors(items, all_rows(ITEMS)).T
+    own = np.arange(USERS)[:, None] % 2 == np.arange(ITEMS) % 2
+    assert found[own].mean() > found[~own].mean() + 0.5
+
+
+def test_histories_have_weights_and_nobody_sees_another_ones():
+    model, users, _ = history_model()
+    past = (np.array([0, 2, 2, 3], np.int64), np.array([4, 5, 6], np.int32), np.array([1, 0, 2], np.float32))
+    together = model.query_vectors(users, all_rows(3), history=past)
+    alone = (np.array([0, 1], np.int64), np.array([4], np.int32), None)  # an item of weight 0 adds nothing
+    assert together[0].tobytes() == model.query_vectors(users, all_rows(1), history=alone)[0].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("history", "error", "sentence"),
+    [
+        (None, ValueError, "Tower: number of histories is 0, but must equal number of rows, which is 2"),
+        (
+            (np.array([0, 1, 2], np.int64), np.array([1, ITEMS], np.int32), None),
+            IndexError,
+            "query_vectors: history items[1] is 30, but must be in [0, 30)",
+        ),
+        (
+            (np.array([0, 2], np.int64), np.array([1, 2], np.int32), None),
+            ValueError,
+            "query_vectors: size of history offsets is 2, but must equal number of lists + 1, which is 3",
+        ),
+        ([1], TypeError, "query_vectors: history is a list, but must be a tuple of offsets, items and weights or None"),
+    ],
+)
+def test_histories_that_do_not_fit_are_refused(history, error, sentence):
+    model, users, _ = history_model()
+    with refuses(error, sentence):
+        model.query_vectors(users, all_rows(2), history=history)
+
+
+def test_a_history_longer_than_a_transformer_can_read_is_refused():
+    model, users, _ = history_model("transformer")
+    with pytest.raises(ValueError, match=r"^CausalTransformer: .*6.*5"):
+        model.query_vectors(users, all_rows(1), history=(np.array([0, 6], np.int64), all_rows(6), None))
+
+
+def test_contexts_are_rows_of_their_own_table():
+    query = core.Tower(
+        inputs=[core.Input.embedding(0, 0, WIDTH), core.Input.embedding(0, 2, WIDTH, context=True)],
+        concatenate=False,
+        width=WIDTH,
+        layers=[],
+    )
+    model = make_model(query=query, tables=[("users", USERS, WIDTH), ("items", ITEMS, WIDTH), ("hours", 24, WIDTH)])
+    side = core.SideData(table_of(USERS), contexts=table_of(24))
+    parameters = model.parameters()
+    vectors = model.query_vectors(side, np.array([1, 1], np.int32), contexts=np.array([0, 23], np.int32))
+    wanted = (parameters["table.users"][[1, 1]] + parameters["table.hours"][[0, 23]]) / 0.5
+    np.testing.assert_allclose(vectors[:, :WIDTH], wanted, rtol=1e-6)
+    with refuses(ValueError, "Tower: number of context rows is 0, but must equal number of rows, which is 2"):
+        model.query_vectors(side, all_rows(2))
+
+
+def test_a_grown_model_keeps_its_rows_and_begins_new_ones_at_the_unknown():
+    small, large = make_model(), make_model(USERS + 3, ITEMS + 2)
+    first = large.parameters()
+    small_parameters = small.parameters()
+    small_parameters["table.users"] += 1
+    small_parameters["table.item_bias"] += 1
+    large.set_parameters(small_parameters, grow=True)
+    grown = large.parameters()
+    assert grown["table.users"][:USERS].tobytes() == small_parameters["table.users"].tobytes()
+    np.testing.assert_array_equal(
+        grown["table.users"][USERS:], first["table.users"][USERS:] + small_parameters["table.users"][0]
+    )
+    assert grown["table.item_bias"][ITEMS:].tolist() == [[1.0], [1.0]]
+    with refuses(ValueError, "set_parameters: rows of table.users in the model is 40, but must be at least 43"):
+        small.set_parameters(grown, grow=True)
+
+
+def test_the_optimizers_state_goes_on_in_a_grown_model():
+    model = make_model()
+    trainer = make_trainer(model)
+    trainer.run_steps(7)
+    trainer.finish()
+    state = trainer.optimizer_state()
+    assert state["steps"].tolist() == [7]
+    assert state["table.users.first"].shape == state["table.users.second"].shape == (USERS, WIDTH)
+    large = make_trainer(make_model(USERS + 3), USERS + 3, optimizer="lazy_adam")
+    large.set_optimizer_state(state)
+    grown = large.optimizer_state()
+    assert grown["table.users.first"][:USERS].tobytes() == state["table.users.first"].tobytes()
+    assert not grown["table.users.first"][USERS:].any()
+    with refuses(ValueError, "set_optimizer_state: 'steps' is missing"):
+        large.set_optimizer_state({})
+
+
+def test_items_that_may_not_learn_stay():
+    model, users, items = history_model()
+    trainable = np.zeros(ITEMS, np.uint8)
+    trainable[[3, 4]] = 1
+    before = model.parameters()
+    trainer = core.Trainer(model, users, items, planted(), **OPTIONS | {"history": "others"}, trainable_items=trainable)
+    trainer.run_steps(10)
+    trainer.finish()
+    after = model.parameters()
+    moved = (before["table.items"] != after["table.items"]).any(axis=1)
+    assert np.flatnonzero(moved).tolist() == [3, 4]
+    assert np.flatnonzero((before["table.item_bias"] != after["table.item_bias"])[:, 0]).tolist() == [3, 4]
+
+
+def test_an_explanation_adds_up_to_the_score():
+    model, users, items = history_model()
+    parameters = model.parameters()
+    parameters["table.item_bias"][:] = 0.5
+    model.set_parameters(parameters)
+    past = np.array([4, 5], np.int32)
+    user_parts, item_parts, bias, exact = core.explain(model, users, 3, items, 7, history=(past, None))
+    assert (len(user_parts), len(item_parts), bias, exact) == (2, 1, 0.5, True)
+    vector = model.query_vectors(users, np.array([3], np.int32), history=(np.array([0, 2], np.int64), past, None))
+    score = (vector @ model.item_vectors(items, np.array([7], np.int32)).T).item()
+    assert user_parts.sum() + bias == pytest.approx(score, abs=1e-5)
+    assert item_parts.sum() + bias == pytest.approx(score, abs=1e-5)
+
+
+def test_history_modes_and_lists_that_make_no_sense_are_refused():
+    model, users, items = history_model()
+    with refuses(ValueError, "Trainer: history is 'after', but must be one of 'none', 'others', 'before', 'windows'"):
+        core.Trainer(model, users, items, planted(), **OPTIONS, history="after")
+    lists = (np.zeros(USERS + 1, np.int64), np.empty(0, np.int32), None)
+    with refuses(ValueError, "BatchPlan: lists are given, but histories are not those of mode Others"):
+        core.Trainer(model, users, items, planted(), **OPTIONS, history="before", lists=lists)

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <string>
+#include <utility>
 
 #include "twotower/base/check.hpp"
 
@@ -13,18 +15,30 @@ void BatchSpec::check() const {
   check_at_least("BatchPlan", "group_size", group_size, 1);
   check_in_range("BatchPlan", "logq_strength", logq_strength, 0, 1);
   check_in_range("BatchPlan", "query_balance", query_balance, 0, 1);
+  check_at_least("BatchPlan", "max_length", max_length, 1);
+  if (history == HistoryMode::kWindows && group_size != 1)
+    fail("BatchPlan", "group_size is " + std::to_string(group_size) + ", but must be 1 where histories are windows");
   negatives.check();
 }
 
-BatchPlan::BatchPlan(const Interactions& interactions, const BatchSpec& spec, std::uint64_t seed)
-    : interactions_(interactions), spec_(spec), seed_(seed) {
+BatchPlan::BatchPlan(const Interactions& interactions, const BatchSpec& spec, std::uint64_t seed, const ItemLists* lists)
+    : interactions_(interactions),
+      past_(lists ? *lists
+                  : ItemLists{interactions.positives().offsets, interactions.positives().items, interactions.history_weights()}),
+      spec_(spec),
+      seed_(seed) {
   spec.check();
   const Index positives = interactions.num_positives();
   check_at_least("BatchPlan", "number of positives", positives, 1);
 
-  std::int64_t groups = 0;
+  if (lists) {
+    lists->check("BatchPlan", interactions.num_queries(), interactions.num_items());
+    if (spec.history != HistoryMode::kOthers) fail("BatchPlan", "lists are given, but histories are not those of mode Others");
+  }
+
+  std::int64_t groups = 0;  // at least so many, wherever the cuts fall
   for (Index query = 0; query < interactions.num_queries(); ++query)
-    groups += (std::ssize(interactions.positives().of(query)) + spec.group_size - 1) / spec.group_size;
+    groups += (std::ssize(interactions.positives().of(query)) + unit() - 1) / unit();
   groups_.reserve(static_cast<std::size_t>(groups));
   batches_ = std::min<Index>((positives + spec.batch_size - 1) / spec.batch_size, groups);
 
@@ -49,10 +63,15 @@ void BatchPlan::arrange(Index epoch) {
   groups_.clear();
   for (Index query = 0; query < interactions_.num_queries(); ++query) {
     const auto begin = offsets[static_cast<std::size_t>(query)], end = offsets[static_cast<std::size_t>(query) + 1];
+    if (begin == end) continue;
     RandomStream stream(seed_, Purpose::kGroup, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(query));
-    stream.shuffle(std::span(shuffled_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
-    for (auto first = begin; first < end; first += spec_.group_size)
-      groups_.push_back({static_cast<Row>(query), first, std::min<std::int64_t>(end, first + spec_.group_size)});
+    std::int64_t size = unit();
+    if (ordered())
+      size = 1 + stream.below(std::min<std::int64_t>(size, end - begin));
+    else
+      stream.shuffle(std::span(shuffled_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+    for (auto first = begin; first < end; first += std::exchange(size, unit()))
+      groups_.push_back({static_cast<Row>(query), first, std::min<std::int64_t>(end, first + size)});
   }
   RandomStream(seed_, Purpose::kOrder, static_cast<std::uint64_t>(epoch)).shuffle(std::span(groups_));
   epoch_ = epoch;
@@ -67,34 +86,99 @@ void BatchPlan::write(Index epoch, Index batch, Batch& out) {
              last = static_cast<std::size_t>(groups * (batch + 1) / batches_);
 
   out.queries.clear();
+  out.pairs.clear();
   out.offsets.assign(1, 0);
   out.positive_columns.clear();
   out.positive_weights.clear();
   out.candidates.clear();
+  out.histories.clear();
   double total = 0;
   for (std::size_t g = first; g < last; ++g) {
     const Group& group = groups_[g];
-    const auto positives_of_query = static_cast<double>(interactions_.positives().of(group.query).size());
-    const double balance = spec_.query_balance > 0 ? std::pow(positives_of_query, -spec_.query_balance) : 1;
-    out.queries.push_back(group.query);
-    for (auto place = group.begin; place < group.end; ++place) {
-      const auto positive = static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(place)]);
-      const Row item = interactions_.positives().items[positive];
-      const double weight =
-          balance * (interactions_.weights().empty() ? 1.0 : static_cast<double>(interactions_.weights()[positive]));
-      Row& column = column_[static_cast<std::size_t>(item)];
-      if (column < 0) {
-        column = static_cast<Row>(out.candidates.size());
-        out.candidates.push_back(item);
-      }
-      out.positive_columns.push_back(column);
-      out.positive_weights.push_back(static_cast<float>(weight));
-      total += weight;
+    if (spec_.history == HistoryMode::kWindows) {
+      for (auto place = group.begin; place < group.end; ++place) total += write_row({group.query, place, place + 1}, out);
+      write_window(group, out);
+      continue;
     }
-    out.offsets.push_back(std::ssize(out.positive_columns));
+    total += write_row(group, out);
+    if (spec_.history == HistoryMode::kOthers) write_others(group, out);
+    if (spec_.history == HistoryMode::kBefore) write_before(group, out);
   }
   for (float& weight : out.positive_weights) weight = static_cast<float>(weight / total);
   collect_candidates(epoch, batch, out);
+}
+
+/// Appends a row of the batch, without its history; the sum of its positives' weights.
+double BatchPlan::write_row(const Group& row, Batch& out) {
+  const auto positives_of_query = static_cast<double>(interactions_.positives().of(row.query).size());
+  const double balance = spec_.query_balance > 0 ? std::pow(positives_of_query, -spec_.query_balance) : 1;
+  double total = 0;
+  out.queries.push_back(row.query);
+  out.pairs.push_back(interactions_.pairs()[static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(row.begin)])]);
+  for (auto place = row.begin; place < row.end; ++place) {
+    const auto positive = static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(place)]);
+    const Row item = interactions_.positives().items[positive];
+    const double weight =
+        balance * (interactions_.weights().empty() ? 1.0 : static_cast<double>(interactions_.weights()[positive]));
+    Row& column = column_[static_cast<std::size_t>(item)];
+    if (column < 0) {
+      column = static_cast<Row>(out.candidates.size());
+      out.candidates.push_back(item);
+    }
+    out.positive_columns.push_back(column);
+    out.positive_weights.push_back(static_cast<float>(weight));
+    total += weight;
+  }
+  out.offsets.push_back(std::ssize(out.positive_columns));
+  return total;
+}
+
+/// The newest of the query's past that are not the row's own items: an item that came twice must not give itself away.
+void BatchPlan::write_others(const Group& row, Batch& out) {
+  left_out_.clear();
+  for (auto place = row.begin; place < row.end; ++place)
+    left_out_.push_back(interactions_.positives().items[static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(place)])]);
+  std::sort(left_out_.begin(), left_out_.end());
+  Histories& histories = out.histories;
+  const auto begin = past_.offsets[static_cast<std::size_t>(row.query)],
+             end = past_.offsets[static_cast<std::size_t>(row.query) + 1];
+  const auto start = histories.items.size();
+  for (auto place = end; place-- > begin && std::ssize(histories.items) < static_cast<Index>(start) + spec_.max_length;) {
+    const Row item = past_.items[static_cast<std::size_t>(place)];
+    if (std::binary_search(left_out_.begin(), left_out_.end(), item)) continue;
+    histories.items.push_back(item);
+    if (!past_.weights.empty()) histories.weights.push_back(past_.weights[static_cast<std::size_t>(place)]);
+  }
+  const auto found = static_cast<std::ptrdiff_t>(start);
+  std::reverse(histories.items.begin() + found, histories.items.end());
+  if (!past_.weights.empty()) std::reverse(histories.weights.begin() + found, histories.weights.end());
+  histories.end_sequence();
+  histories.lengths.push_back(static_cast<std::int32_t>(histories.items.size() - start));
+  histories.end_readers();
+}
+
+void BatchPlan::write_before(const Group& row, Batch& out) {
+  const auto start =
+      std::max(interactions_.positives().offsets[static_cast<std::size_t>(row.query)], row.begin - spec_.max_length);
+  append_past(start, row.begin, out.histories);
+  out.histories.lengths.push_back(static_cast<std::int32_t>(row.begin - start));
+  out.histories.end_readers();
+}
+
+/// The positive before the window belongs to its sequence, so that the window's first one has something to go by too.
+void BatchPlan::write_window(const Group& window, Batch& out) {
+  const auto start = std::max(interactions_.positives().offsets[static_cast<std::size_t>(window.query)], window.begin - 1);
+  append_past(start, window.end - 1, out.histories);
+  for (auto place = window.begin; place < window.end; ++place)
+    out.histories.lengths.push_back(static_cast<std::int32_t>(place - start));
+  out.histories.end_readers();
+}
+
+/// Appends the positives [begin, end) as a sequence.
+void BatchPlan::append_past(std::int64_t begin, std::int64_t end, Histories& out) const {
+  out.items.insert(out.items.end(), past_.items.begin() + begin, past_.items.begin() + end);
+  if (!past_.weights.empty()) out.weights.insert(out.weights.end(), past_.weights.begin() + begin, past_.weights.begin() + end);
+  out.end_sequence();
 }
 
 /// Adds the drawn items, weighs all, and leaves column_ as it was.

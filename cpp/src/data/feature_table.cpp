@@ -46,4 +46,16 @@ Index FeatureTable::add_numbers(std::span<const float> values) {
   return columns() - 1;
 }
 
+Index FeatureTable::add_vectors(const ConstRowMap<float>& values) {
+  check_size(kName, "rows of values", values.rows(), "rows", rows_);
+  check_at_least(kName, "columns of values", values.cols(), 1);
+  check_not_infinite(kName, "values", {values.data(), static_cast<std::size_t>(values.size())});
+  Vectors made{{values.data(), values.data() + values.size()}, values.cols()};
+  // One mark for a missing row, wherever its first NaN stands: encoders look at the first value alone.
+  for (Index row = 0; row < rows_; ++row)
+    if (values.row(row).hasNaN()) made.values[static_cast<std::size_t>(row * made.width)] = std::nanf("");
+  columns_.emplace_back(std::move(made));
+  return columns() - 1;
+}
+
 }  // namespace twotower::data

@@ -1,6 +1,7 @@
 #include "twotower/data/interactions.hpp"
 
 #include <algorithm>
+#include <string>
 
 #include "twotower/base/check.hpp"
 
@@ -8,6 +9,13 @@ namespace twotower::data {
 namespace {
 
 constexpr const char* kName = "Interactions";
+
+void check_weights(std::string_view name, const std::optional<std::span<const float>>& weights, std::size_t pairs) {
+  if (!weights) return;
+  check_size(kName, "size of " + std::string(name), std::ssize(*weights), "size of query_rows", static_cast<Index>(pairs));
+  check_finite(kName, name, *weights);
+  check_not_negative(kName, name, *weights);
+}
 
 std::vector<std::int64_t> running_sum(std::vector<std::int64_t> counts_after_a_zero) {
   for (std::size_t i = 1; i < counts_after_a_zero.size(); ++i) counts_after_a_zero[i] += counts_after_a_zero[i - 1];
@@ -17,18 +25,16 @@ std::vector<std::int64_t> running_sum(std::vector<std::int64_t> counts_after_a_z
 }  // namespace
 
 Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row> item_rows,
-                           std::optional<std::span<const float>> weights, Index num_queries, Index num_items)
+                           std::optional<std::span<const float>> weights, Index num_queries, Index num_items,
+                           std::optional<std::span<const float>> history_weights)
     : num_items_(num_items) {
   check_at_least(kName, "num_queries", num_queries, 1);
   check_at_least(kName, "num_items", num_items, 1);
   check_size(kName, "size of item_rows", std::ssize(item_rows), "size of query_rows", std::ssize(query_rows));
   check_rows(kName, "query_rows", query_rows, num_queries);
   check_rows(kName, "item_rows", item_rows, num_items);
-  if (weights) {
-    check_size(kName, "size of weights", std::ssize(*weights), "size of query_rows", std::ssize(query_rows));
-    check_finite(kName, "weights", *weights);
-    check_not_negative(kName, "weights", *weights);
-  }
+  check_weights("weights", weights, query_rows.size());
+  check_weights("history_weights", history_weights, query_rows.size());
   const auto weight = [&](std::size_t pair) { return weights ? (*weights)[pair] : 1.0F; };
   const bool weighted = weights && std::any_of(weights->begin(), weights->end(), [](float w) { return w != 0 && w != 1; });
 
@@ -42,7 +48,9 @@ Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row>
   positives_.offsets = running_sum(std::move(positive_counts));
   seen_.items.resize(query_rows.size());
   positives_.items.resize(static_cast<std::size_t>(positives_.offsets.back()));
+  pairs_.resize(positives_.items.size());
   if (weighted) weights_.resize(positives_.items.size());
+  if (history_weights) history_weights_.resize(positives_.items.size());
 
   auto next_seen = seen_.offsets, next_positive = positives_.offsets;
   for (std::size_t pair = 0; pair < query_rows.size(); ++pair) {
@@ -51,7 +59,9 @@ Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row>
     if (weight(pair) > 0) {
       const auto place = static_cast<std::size_t>(next_positive[query]++);
       positives_.items[place] = item_rows[pair];
+      pairs_[place] = static_cast<Row>(pair);
       if (weighted) weights_[place] = weight(pair);
+      if (history_weights) history_weights_[place] = (*history_weights)[pair];
     }
   }
 

@@ -1,6 +1,7 @@
 #include "twotower/model/tower.hpp"
 
 #include <algorithm>
+#include <string>
 
 #include "twotower/base/check.hpp"
 
@@ -9,215 +10,219 @@ namespace {
 
 constexpr const char* kName = "Tower";
 constexpr Index kTile = 32;
+constexpr Index kEncodedAtOnce = 8192;  // rows whose activations are in memory together
 
 Index padded(Index width) { return (width + 15) / 16 * 16; }
 
-nn::Lists lists_of(const data::Bags& bags) { return {bags.offsets, bags.codes, bags.weights}; }
-
-Index width_of(const Encoder& encoder) {
-  return std::visit([](const auto& e) { return e.width; }, encoder);
+std::span<const Row> part_of(std::span<const Row> rows, Index begin, Index size) {
+  return rows.empty() ? rows : rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(size));
 }
-
-template <class... Functions>
-struct Overloaded : Functions... {
-  using Functions::operator()...;
-};
 
 }  // namespace
 
-Tower::Tower(TowerSpec spec, Index arena_begin) : spec_(std::move(spec)), arena_begin_(arena_begin) {
-  check_at_least(kName, "number of inputs", std::ssize(spec_.inputs), 1);
-  Index slice = 0, arena = arena_begin;
-  for (const Input& input : spec_.inputs) {
-    const Index width = width_of(input.encoder);
-    check_at_least(kName, "width of an input", width, 1);
-    places_.push_back({spec_.join == Join::kSum ? 0 : slice, width, arena});
-    if (spec_.join == Join::kSum) check_size(kName, "width of an input", width, "width of the first layer", joined_width());
-    slice += width;
-    if (const auto* numeric = std::get_if<nn::Numeric>(&input.encoder)) arena += numeric->parameter_count();
+Tower::Tower(TowerSpec spec, Index arena_begin)
+    : arena_begin_(arena_begin), inputs_(std::move(spec.inputs), spec.join, arena_begin), layers_(std::move(spec.layers)) {
+  Index width = inputs_.width(), arena = layers_arena() + layers_.parameter_count();
+  for (SequenceSpec& sequence : spec.sequences) {
+    const SequenceInput& made = sequences_.emplace_back(std::move(sequence), arena);
+    arena += made.parameter_count();
+    sequence_begin_.push_back(spec.join == Join::kSum ? 0 : width);
+    if (spec.join == Join::kSum)
+      check_size(kName, "width of a sequence", made.width(), "width of the inputs", width);
+    else
+      width += made.width();
   }
-  if (spec_.join == Join::kConcatenate)
-    check_size(kName, "width of all inputs", slice, "width of the first layer", joined_width());
-  layers_arena_ = arena;
-  parameter_count_ = arena - arena_begin + spec_.layers.parameter_count();
+  check_size(kName, spec.join == Join::kSum ? "width of an input" : "width of all inputs", width, "width of the first layer",
+             joined_width());
+  parameter_count_ = arena - arena_begin;
 }
 
 Index Tower::gradient_begin() const { return padded(joined_width()); }
 Index Tower::layers_begin() const { return 2 * padded(joined_width()); }
 
+bool Tower::reads_history() const {
+  return std::any_of(sequences_.begin(), sequences_.end(), [](const SequenceInput& s) { return s.reads_history(); });
+}
+
 template <class Scalar>
-void Tower::check(const data::FeatureTable& features, const nn::Parameters<Scalar>& parameters) const {
+void Tower::check(const SideData& data, const nn::Parameters<Scalar>& parameters) const {
   check_at_least(kName, "size of the arena", std::ssize(parameters.arena), arena_begin_ + parameter_count_);
-  for (const Input& input : spec_.inputs) {
-    check_in_range(kName, "column of an input", static_cast<double>(input.column), 0,
-                   static_cast<double>(features.columns() - 1));
-    const auto& column = features.column(input.column);
-    const bool fits = std::visit(Overloaded{[&](const nn::Embedding&) { return std::holds_alternative<data::Codes>(column); },
-                                            [&](const nn::Bag&) { return std::holds_alternative<data::Bags>(column); },
-                                            [&](const nn::Numeric&) { return std::holds_alternative<data::Numbers>(column); }},
-                                 input.encoder);
-    if (!fits) fail(kName, "column " + std::to_string(input.column) + " is of another kind than its encoder");
-    if (std::holds_alternative<nn::Numeric>(input.encoder)) continue;
-    check_in_range(kName, "table of an input", static_cast<double>(input.table), 0,
-                   static_cast<double>(std::ssize(parameters.tables)) - 1);
-    const auto& table = parameters.tables[static_cast<std::size_t>(input.table)].values;
-    check_size(kName, "width of table " + std::to_string(input.table), table.cols(), "width of its encoder",
-               width_of(input.encoder));
-    const auto* codes = std::get_if<data::Codes>(&column);
-    check_at_least(kName, "rows of table " + std::to_string(input.table), table.rows(),
-                   codes ? codes->vocabulary : std::get<data::Bags>(column).vocabulary);
-  }
+  inputs_.check(kName, data.tables(), parameters);
+  check_size(kName, "number of element tables", std::ssize(data.elements), "number of sequences", std::ssize(sequences_));
+  for (std::size_t s = 0; s < sequences_.size(); ++s) sequences_[s].check(kName, *data.entities, *data.elements[s], parameters);
 }
 
 template <class Scalar>
 void Tower::initialize(nn::Parameters<Scalar>& parameters, std::uint64_t seed, std::uint64_t side) const {
   // Tables are keyed from 0 up; the arena's streams lie far above them.
   RandomStream stream(seed, Purpose::kInitialize, (std::uint64_t{1} << 32) + side);
-  for (std::size_t i = 0; i < places_.size(); ++i)
-    if (const auto* numeric = std::get_if<nn::Numeric>(&spec_.inputs[i].encoder))
-      numeric->initialize(parameters.arena.data() + places_[i].arena, stream);
-  spec_.layers.initialize(parameters.arena.data() + layers_arena_, stream);
+  inputs_.initialize(parameters, stream);
+  layers_.initialize(parameters.arena.data() + layers_arena(), stream);
+  for (const SequenceInput& sequence : sequences_) sequence.initialize(parameters, stream);
 }
 
 template <class Scalar>
-void Tower::prepare(const data::FeatureTable& features, std::span<const Row> rows, TowerScratch<Scalar>& scratch) const {
-  const Index n = std::ssize(rows);
+void Tower::prepare(const SideData& data, const TowerRows& rows, const nn::Pass& pass, TowerScratch<Scalar>& scratch) const {
+  const Index n = std::ssize(rows.entities);
   scratch.y.resize(n, out_width());
-  scratch.dy.resize(n, out_width());
-  scratch.cache.resize(n, layers_begin() + spec_.layers.cache_width());
-  scratch.touches.resize(spec_.inputs.size());
-  for (std::size_t i = 0; i < spec_.inputs.size(); ++i) {
-    scratch.touches[i].clear();
-    const auto& column = features.column(spec_.inputs[i].column);
-    std::visit(
-        Overloaded{[&](const nn::Embedding& e) { e.touches(std::get<data::Codes>(column).codes, rows, scratch.touches[i]); },
-                   [&](const nn::Bag& e) { e.touches(lists_of(std::get<data::Bags>(column)), rows, scratch.touches[i]); },
-                   [](const nn::Numeric&) {}},
-        spec_.inputs[i].encoder);
-  }
+  scratch.dy.resize(pass.training ? n : 0, out_width());
+  scratch.cache.resize(n, layers_begin() + layers_.cache_width());
+  inputs_.prepare(data.tables(), rows.table_rows(), pass, scratch.inputs);
+  scratch.sequences.resize(sequences_.size());
+  for (std::size_t s = 0; s < sequences_.size(); ++s)
+    sequences_[s].prepare(*data.entities, *data.elements[s], rows.entities, rows.histories,
+                          sequences_[s].reads_history() ? rows.trainable_elements : std::span<const std::uint8_t>{}, pass,
+                          scratch.sequences[s]);
 }
 
 template <class Scalar>
 void Tower::add_sources(Index table, const TowerScratch<Scalar>& scratch,
                         std::vector<typename nn::RowGradients<Scalar>::Source>& sources) const {
-  for (std::size_t i = 0; i < spec_.inputs.size(); ++i) {
-    if (spec_.inputs[i].table != table) continue;
-    const Scalar* first = scratch.cache.data() + gradient_begin() + places_[i].slice;
-    sources.push_back(
-        {scratch.touches[i], {first, scratch.cache.rows(), places_[i].width, Eigen::OuterStride<>(scratch.cache.cols())}});
-  }
+  inputs_.add_sources<Scalar>(
+      table, scratch.inputs,
+      {scratch.cache.data() + gradient_begin(), scratch.cache.rows(), joined_width(), Eigen::OuterStride<>(scratch.cache.cols())},
+      sources);
+  for (std::size_t s = 0; s < sequences_.size(); ++s) sequences_[s].add_sources(table, scratch.sequences[s], sources);
 }
 
 template <class Scalar>
-void Tower::encode_block(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows,
-                         Rows<Scalar> y, Rows<Scalar> cache, const nn::Pass& pass) const {
-  auto joined = cache.leftCols(joined_width());
+void Tower::read_sequences(const nn::Parameters<Scalar>& parameters, const SideData& data, const TowerRows& rows,
+                           TowerScratch<Scalar>& scratch, const nn::Pass& pass, const Threads& threads) const {
+  for (std::size_t s = 0; s < sequences_.size(); ++s)
+    sequences_[s].forward(parameters, *data.elements[s], rows.histories, scratch.sequences[s], pass, threads);
+}
+
+template <class Scalar>
+void Tower::join_block(const nn::Parameters<Scalar>& parameters, const SideData& data, const TowerRows& rows,
+                       const TowerScratch<Scalar>& scratch, Index begin, Rows<Scalar> joined) const {
   joined.setZero();
-  for (std::size_t i = 0; i < spec_.inputs.size(); ++i) {
-    const Input& input = spec_.inputs[i];
-    const auto& column = features.column(input.column);
-    auto slice = joined.middleCols(places_[i].slice, places_[i].width);
-    const auto table = [&] { return parameters.tables[static_cast<std::size_t>(input.table)].view(); };
-    std::visit(Overloaded{[&](const nn::Embedding& e) {
-                            e.template forward<Scalar>(table(), std::get<data::Codes>(column).codes, rows, slice);
-                          },
-                          [&](const nn::Bag& e) {
-                            e.template forward<Scalar>(table(), lists_of(std::get<data::Bags>(column)), rows, slice);
-                          },
-                          [&](const nn::Numeric& e) {
-                            e.template forward<Scalar>(parameters.arena.data() + places_[i].arena,
-                                                       std::get<data::Numbers>(column).values, rows, slice);
-                          }},
-               input.encoder);
-  }
-  spec_.layers.template forward<Scalar>(parameters.arena.data() + layers_arena_, joined, y,
-                                        cache.rightCols(spec_.layers.cache_width()), pass);
+  inputs_.forward<Scalar>(parameters, data.tables(), rows.table_rows(), scratch.inputs, begin, joined.leftCols(inputs_.width()));
+  for (std::size_t s = 0; s < sequences_.size(); ++s)
+    joined.middleCols(sequence_begin_[s], sequences_[s].width()) += scratch.sequences[s].y.middleRows(begin, joined.rows());
 }
 
 template <class Scalar>
-void Tower::backward_block(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features,
-                           std::span<const Row> rows, ConstRows<Scalar> dy, Rows<Scalar> cache, Scalar* darena,
-                           const nn::Pass& pass) const {
-  auto djoined = cache.middleCols(gradient_begin(), joined_width());
-  spec_.layers.template backward<Scalar>(parameters.arena.data() + layers_arena_, cache.leftCols(joined_width()),
-                                         cache.rightCols(spec_.layers.cache_width()), dy, djoined, darena + layers_arena_, pass);
-  for (std::size_t i = 0; i < spec_.inputs.size(); ++i)
-    if (const auto* numeric = std::get_if<nn::Numeric>(&spec_.inputs[i].encoder))
-      numeric->template backward<Scalar>(std::get<data::Numbers>(features.column(spec_.inputs[i].column)).values, rows,
-                                         djoined.middleCols(places_[i].slice, places_[i].width), darena + places_[i].arena);
-}
-
-template <class Scalar>
-void Tower::forward(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows,
+void Tower::forward(const nn::Parameters<Scalar>& parameters, const SideData& data, const TowerRows& rows,
                     TowerScratch<Scalar>& scratch, const nn::Pass& pass, const Threads& threads) const {
-  threads.for_blocks(std::ssize(rows), kBlock, [&](Index begin, Index end, Index) {
+  read_sequences(parameters, data, rows, scratch, pass, threads);
+  threads.for_blocks(std::ssize(rows.entities), kBlock, [&](Index begin, Index end, Index) {
     nn::Pass block = pass;
     block.first_row = begin;
-    encode_block<Scalar>(parameters, features,
-                         rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
-                         scratch.y.middleRows(begin, end - begin), scratch.cache.middleRows(begin, end - begin), block);
+    auto cache = scratch.cache.middleRows(begin, end - begin);
+    Rows<Scalar> joined = cache.leftCols(joined_width());
+    join_block<Scalar>(parameters, data, rows, scratch, begin, joined);
+    layers_.template forward<Scalar>(parameters.arena.data() + layers_arena(), joined, scratch.y.middleRows(begin, end - begin),
+                                     cache.rightCols(layers_.cache_width()), block);
   });
 }
 
 template <class Scalar>
-void Tower::backward(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows,
+void Tower::backward(const nn::Parameters<Scalar>& parameters, const SideData& data, const TowerRows& rows,
                      TowerScratch<Scalar>& scratch, std::span<Scalar> darena, const nn::Pass& pass,
                      const Threads& threads) const {
-  const Index blocks = (std::ssize(rows) + kBlock - 1) / kBlock,
-              blocks_a_group = std::max<Index>(1, (blocks + kGroups - 1) / kGroups);
-  const Index groups = (blocks + blocks_a_group - 1) / blocks_a_group;
+  const Index n = std::ssize(rows.entities), blocks = (n + kBlock - 1) / kBlock;
+  const Index blocks_a_group = std::max<Index>(1, (blocks + kGroups - 1) / kGroups);
+  const Index groups = (blocks + blocks_a_group - 1) / blocks_a_group, own = blocks_parameter_count();
   scratch.arenas.resize(std::max(scratch.arenas.size(), static_cast<std::size_t>(groups)));
   threads.for_blocks(blocks, blocks_a_group, [&](Index first, Index last, Index group) {
     auto& arena = scratch.arenas[static_cast<std::size_t>(group)];
-    arena.assign(parameter_count_ == 0 ? 0 : darena.size(), Scalar{0});
+    arena.assign(own == 0 ? 0 : darena.size(), Scalar{0});
     // A tower without parameters writes none, but adds its offset to the pointer all the same.
-    Scalar* const sums = parameter_count_ == 0 ? darena.data() : arena.data();
+    Scalar* const sums = own == 0 ? darena.data() : arena.data();
     for (Index b = first; b < last; ++b) {
-      const Index begin = b * kBlock, size = std::min(kBlock, std::ssize(rows) - begin);
+      const Index begin = b * kBlock, size = std::min(kBlock, n - begin);
       nn::Pass block = pass;
       block.first_row = begin;
-      backward_block<Scalar>(parameters, features, rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(size)),
-                             scratch.dy.middleRows(begin, size), scratch.cache.middleRows(begin, size), sums, block);
+      auto cache = scratch.cache.middleRows(begin, size);
+      Rows<Scalar> djoined = cache.middleCols(gradient_begin(), joined_width());
+      layers_.template backward<Scalar>(parameters.arena.data() + layers_arena(), cache.leftCols(joined_width()),
+                                        cache.rightCols(layers_.cache_width()), scratch.dy.middleRows(begin, size), djoined,
+                                        sums + layers_arena(), block);
+      inputs_.backward<Scalar>(data.tables(), rows.table_rows(), begin, djoined.leftCols(inputs_.width()), sums);
     }
   });
-  if (parameter_count_ == 0 || groups == 0) return;
+  for (std::size_t s = 0; s < sequences_.size(); ++s)
+    sequences_[s].template backward<Scalar>(
+        parameters, *data.elements[s], rows.histories,
+        scratch.cache.middleCols(gradient_begin() + sequence_begin_[s], sequences_[s].width()), scratch.sequences[s], darena,
+        pass, threads);
+  if (own == 0 || groups == 0) return;
   std::vector<Scalar*> parts;
   parts.reserve(static_cast<std::size_t>(groups));
   for (Index g = 0; g < groups; ++g) parts.push_back(scratch.arenas[static_cast<std::size_t>(g)].data() + arena_begin_);
-  tree_sum<Scalar>(parts, parameter_count_);
-  for (Index k = 0; k < parameter_count_; ++k) darena[static_cast<std::size_t>(arena_begin_ + k)] += parts[0][k];
+  tree_sum<Scalar>(parts, own);
+  for (Index k = 0; k < own; ++k) darena[static_cast<std::size_t>(arena_begin_ + k)] += parts[0][k];
 }
 
 template <class Scalar>
-void Tower::encode(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& features, std::span<const Row> rows,
-                   Rows<Scalar> y, const Threads& threads) const {
-  check(features, parameters);
-  check_rows(kName, "rows", rows, features.rows());
-  check_size(kName, "rows of y", y.rows(), "number of rows", std::ssize(rows));
+void Tower::encode(const nn::Parameters<Scalar>& parameters, const SideData& data, const TowerRows& rows, Rows<Scalar> y,
+                   const Threads& threads) const {
+  const Index n = std::ssize(rows.entities);
+  check(data, parameters);
+  check_rows(kName, "rows", rows.entities, data.entities->rows());
+  if (data.contexts) {
+    check_size(kName, "number of context rows", std::ssize(rows.contexts), "number of rows", n);
+    check_rows(kName, "context rows", rows.contexts, data.contexts->rows());
+  }
+  if (reads_history())
+    check_size(kName, "number of histories", rows.histories ? std::ssize(rows.histories->lengths) : 0, "number of rows", n);
+  check_size(kName, "rows of y", y.rows(), "number of rows", n);
   check_size(kName, "width of y", y.cols(), "out_width", out_width());
-  threads.for_blocks(std::ssize(rows), kBlock, [&](Index begin, Index end, Index) {
-    // A matrix product takes other paths, and gives other last bits, for a few rows than for many: fill up to whole tiles, so
-    // that an entity's vector does not depend on its companions.
-    const Index size = end - begin, filled = (size + kTile - 1) / kTile * kTile;
-    std::vector<Row> block(rows.begin() + begin, rows.begin() + end);
-    block.resize(static_cast<std::size_t>(filled), block.back());
-    Matrix<Scalar> cache(filled, layers_begin() + spec_.layers.cache_width()), vectors(filled, out_width());
-    encode_block<Scalar>(parameters, features, block, vectors, cache, nn::Pass{});
-    y.middleRows(begin, size) = vectors.topRows(size);
-  });
+  TowerScratch<Scalar> scratch;
+  data::Histories histories;
+  for (Index begin = 0; begin < n; begin += kEncodedAtOnce) {
+    const Index size = std::min(kEncodedAtOnce, n - begin);
+    TowerRows part(part_of(rows.entities, begin, size), part_of(rows.contexts, begin, size));
+    if (rows.histories) {
+      histories.assign_part(*rows.histories, begin, size);
+      part.histories = &histories;
+    }
+    encode_some<Scalar>(parameters, data, part, scratch, y.middleRows(begin, size), threads);
+  }
+}
+
+// A matrix product takes other paths, and gives other last bits, for a few rows than for many: rows are filled up to whole tiles,
+// so that an entity's vector does not depend on its companions.
+template <class Scalar>
+void Tower::encode_some(const nn::Parameters<Scalar>& parameters, const SideData& data, const TowerRows& rows,
+                        TowerScratch<Scalar>& scratch, Rows<Scalar> y, const Threads& threads) const {
+  const auto filled = static_cast<std::size_t>((y.rows() + kTile - 1) / kTile * kTile);
+  std::vector<Row> entities(rows.entities.begin(), rows.entities.end()), contexts(rows.contexts.begin(), rows.contexts.end());
+  entities.resize(filled, entities.back());
+  if (!contexts.empty()) contexts.resize(filled, contexts.back());
+  const TowerRows whole(entities, contexts, rows.histories);
+  prepare(data, whole, nn::Pass{}, scratch);
+  forward(parameters, data, whole, scratch, nn::Pass{}, threads);
+  y = scratch.y.topRows(y.rows());
+}
+
+template <class Scalar>
+Matrix<Scalar> Tower::parts(const nn::Parameters<Scalar>& parameters, const SideData& data, const TowerRows& row) const {
+  TowerScratch<Scalar> scratch;
+  prepare(data, row, nn::Pass{}, scratch);
+  read_sequences(parameters, data, row, scratch, nn::Pass{}, Threads(1));
+  const auto inputs = static_cast<Index>(inputs_.list().size());
+  Matrix<Scalar> made = Matrix<Scalar>::Zero(inputs + std::ssize(sequences_), joined_width());
+  for (Index part = 0; part < inputs; ++part)
+    inputs_.forward_one<Scalar>(static_cast<std::size_t>(part), parameters, data.tables(), row.table_rows(), scratch.inputs, 0,
+                                made.block(part, 0, 1, inputs_.width()));
+  for (std::size_t s = 0; s < sequences_.size(); ++s)
+    made.block(inputs + static_cast<Index>(s), sequence_begin_[s], 1, sequences_[s].width()) = scratch.sequences[s].y.row(0);
+  return made;
 }
 
 #define TWOTOWER_INSTANTIATE(Scalar)                                                                                          \
-  template void Tower::check(const data::FeatureTable&, const nn::Parameters<Scalar>&) const;                                 \
+  template void Tower::check(const SideData&, const nn::Parameters<Scalar>&) const;                                           \
   template void Tower::initialize(nn::Parameters<Scalar>&, std::uint64_t, std::uint64_t) const;                               \
-  template void Tower::prepare(const data::FeatureTable&, std::span<const Row>, TowerScratch<Scalar>&) const;                 \
+  template void Tower::prepare(const SideData&, const TowerRows&, const nn::Pass&, TowerScratch<Scalar>&) const;              \
   template void Tower::add_sources(Index, const TowerScratch<Scalar>&, std::vector<nn::RowGradients<Scalar>::Source>&) const; \
-  template void Tower::forward(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>,                \
-                               TowerScratch<Scalar>&, const nn::Pass&, const Threads&) const;                                 \
-  template void Tower::backward(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>,               \
-                                TowerScratch<Scalar>&, std::span<Scalar>, const nn::Pass&, const Threads&) const;             \
-  template void Tower::encode(const nn::Parameters<Scalar>&, const data::FeatureTable&, std::span<const Row>, Rows<Scalar>,   \
-                              const Threads&) const;
+  template void Tower::forward(const nn::Parameters<Scalar>&, const SideData&, const TowerRows&, TowerScratch<Scalar>&,       \
+                               const nn::Pass&, const Threads&) const;                                                        \
+  template void Tower::backward(const nn::Parameters<Scalar>&, const SideData&, const TowerRows&, TowerScratch<Scalar>&,      \
+                                std::span<Scalar>, const nn::Pass&, const Threads&) const;                                    \
+  template void Tower::encode(const nn::Parameters<Scalar>&, const SideData&, const TowerRows&, Rows<Scalar>, const Threads&) \
+      const;                                                                                                                  \
+  template Matrix<Scalar> Tower::parts(const nn::Parameters<Scalar>&, const SideData&, const TowerRows&) const;
 TWOTOWER_INSTANTIATE(float)
 TWOTOWER_INSTANTIATE(double)
 

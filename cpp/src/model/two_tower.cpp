@@ -20,7 +20,9 @@ void check_tables(const TwoTowerSpec& spec) {
     if (taken)
       fail(kName, "the name of table " + std::to_string(k) + " is '" + name + "', but another table has it; give each its own");
   }
-  if (spec.item_bias) check_at_least(kName, "num_items", spec.num_items, 1);
+  if (spec.item_bias) check_at_least(kName, "bias_rows", spec.bias_rows, 1);
+  if (spec.item_bias && !std::holds_alternative<nn::Embedding>(spec.item.inputs[0].encoder))
+    fail(kName, "there is an item bias, but the item tower's first input is no embedding; put that of the id first");
   if (!(spec.deviation >= 0) || !std::isfinite(spec.deviation))
     fail(kName, "deviation is " + shown(spec.deviation) + ", but must be a finite number of at least 0");
 }
@@ -41,29 +43,38 @@ TwoTower<Scalar>::TwoTower(const TwoTowerSpec& spec)
     auto& made = parameters_.tables.emplace_back(nn::Table<Scalar>{table.name, Matrix<Scalar>(table.rows, table.width)});
     nn::initialize_rows(made.values, spec.deviation, spec.seed, parameters_.tables.size() - 1);
   }
-  if (spec.item_bias) parameters_.tables.push_back({kBiasName, Matrix<Scalar>::Zero(spec.num_items, 1)});
+  if (spec.item_bias) parameters_.tables.push_back({kBiasName, Matrix<Scalar>::Zero(spec.bias_rows, 1)});
   query_.initialize(parameters_, spec.seed, 0);
   item_.initialize(parameters_, spec.seed, 1);
 }
 
 template <class Scalar>
-void TwoTower<Scalar>::query_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out,
+std::vector<Row> TwoTower<Scalar>::bias_rows(const data::FeatureTable& items, std::span<const Row> rows) const {
+  const auto& codes = std::get<data::Codes>(items.column(item_.inputs().list()[0].column)).codes;
+  std::vector<Row> found;
+  found.reserve(rows.size());
+  for (const Row row : rows) found.push_back(codes[static_cast<std::size_t>(row)]);
+  return found;
+}
+
+template <class Scalar>
+void TwoTower<Scalar>::query_vectors(const SideData& data, const TowerRows& rows, Rows<Scalar> out,
                                      const Threads& threads) const {
   check_size("query_vectors", "columns of out", out.cols(), "vector_width", vector_width());
-  query_.encode<Scalar>(parameters_, features, rows, out.leftCols(query_.out_width()), threads);
+  query_.encode<Scalar>(parameters_, data, rows, out.leftCols(query_.out_width()), threads);
   out.leftCols(query_.out_width()) *= static_cast<Scalar>(1 / temperature_);
   if (bias_table_ >= 0) out.rightCols(1).setOnes();
 }
 
 template <class Scalar>
-void TwoTower<Scalar>::item_vectors(const data::FeatureTable& features, std::span<const Row> rows, Rows<Scalar> out,
-                                    const Threads& threads) const {
+void TwoTower<Scalar>::item_vectors(const SideData& data, const TowerRows& rows, Rows<Scalar> out, const Threads& threads) const {
   check_size("item_vectors", "columns of out", out.cols(), "vector_width", vector_width());
-  item_.encode<Scalar>(parameters_, features, rows, out.leftCols(item_.out_width()), threads);
+  item_.encode<Scalar>(parameters_, data, rows, out.leftCols(item_.out_width()), threads);
   if (bias_table_ < 0) return;
   const auto& bias = parameters_.tables[static_cast<std::size_t>(bias_table_)].values;
-  check_rows("item_vectors", "rows", rows, bias.rows());
-  for (Index k = 0; k < std::ssize(rows); ++k) out(k, out.cols() - 1) = bias(rows[static_cast<std::size_t>(k)], 0);
+  const auto codes = bias_rows(*data.entities, rows.entities);
+  check_rows("item_vectors", "codes of the ids", codes, bias.rows());
+  for (Index k = 0; k < std::ssize(codes); ++k) out(k, out.cols() - 1) = bias(codes[static_cast<std::size_t>(k)], 0);
 }
 
 template class TwoTower<float>;

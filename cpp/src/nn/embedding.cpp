@@ -45,18 +45,17 @@ List list_of(const Lists& lists, Row entity, Pooling pooling) {
 }  // namespace
 
 template <class Scalar>
-void Embedding::forward(const ConstRowMap<Scalar>& table, std::span<const Row> codes, std::span<const Row> rows,
-                        Rows<Scalar> y) const {
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (i + kAhead < rows.size())
-      if (const Row next = codes[at(rows[i + kAhead])]; next >= 0) prefetch(table, next);
-    if (const Row code = codes[at(rows[i])]; code >= 0) y.row(static_cast<Index>(i)) += table.row(code);
+void Embedding::forward(const ConstRowMap<Scalar>& table, std::span<const Row> codes, Rows<Scalar> y) const {
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    if (i + kAhead < codes.size())
+      if (const Row next = codes[i + kAhead]; next >= 0) prefetch(table, next);
+    if (codes[i] >= 0) y.row(static_cast<Index>(i)) += table.row(codes[i]);
   }
 }
 
-void Embedding::touches(std::span<const Row> codes, std::span<const Row> rows, std::vector<RowTouch>& out) const {
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    if (const Row code = codes[at(rows[i])]; code >= 0) out.push_back({code, static_cast<Row>(i), 1});
+void Embedding::touches(std::span<const Row> codes, std::vector<RowTouch>& out) const {
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    if (codes[i] >= 0) out.push_back({codes[i], static_cast<Row>(i), 1});
 }
 
 template <class Scalar>
@@ -115,9 +114,8 @@ void Numeric::backward(std::span<const float> values, std::span<const Row> rows,
 }
 
 // float trains, double checks gradients.
-template void Embedding::forward<float>(const ConstRowMap<float>&, std::span<const Row>, std::span<const Row>, Rows<float>) const;
-template void Embedding::forward<double>(const ConstRowMap<double>&, std::span<const Row>, std::span<const Row>,
-                                         Rows<double>) const;
+template void Embedding::forward<float>(const ConstRowMap<float>&, std::span<const Row>, Rows<float>) const;
+template void Embedding::forward<double>(const ConstRowMap<double>&, std::span<const Row>, Rows<double>) const;
 template void Bag::forward<float>(const ConstRowMap<float>&, const Lists&, std::span<const Row>, Rows<float>) const;
 template void Bag::forward<double>(const ConstRowMap<double>&, const Lists&, std::span<const Row>, Rows<double>) const;
 template void Numeric::initialize<float>(float*, RandomStream&) const;

@@ -41,8 +41,8 @@ void Optimizer<Scalar>::begin_step(double learning_rate) {
   learning_rate_ = learning_rate;
   const double decay = learning_rate * spec_.weight_decay;
   if (is_adam()) {
-    missed_.push_back({static_cast<Scalar>(learning_rate / (1 - std::pow(spec_.beta1, step_))),
-                       static_cast<Scalar>(1 / std::sqrt(1 - std::pow(spec_.beta2, step_))), static_cast<Scalar>(decay)});
+    missed_.push_back({static_cast<Scalar>(learning_rate / (1 - std::pow(spec_.beta1, age_ + step_))),
+                       static_cast<Scalar>(1 / std::sqrt(1 - std::pow(spec_.beta2, age_ + step_))), static_cast<Scalar>(decay)});
     log_kept_.push_back(log_kept_.back() + std::log1p(-std::min(decay, 1 - 1e-12)));
   }
 }
@@ -53,7 +53,7 @@ void Optimizer<Scalar>::replay_row(Scalar* values, State& state, Index row, Inde
   const Index last = state.last[static_cast<std::size_t>(row)], missing = until - last;
   if (missing <= 0) return;
   state.last[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(until);
-  if (last == 0) {  // never touched: m and v are 0, only the decay moves it
+  if (last == 0 && age_ == 0) {  // never touched: m and v are 0, only the decay moves it
     if (spec_.weight_decay > 0) {
       const auto kept = static_cast<Scalar>(std::exp(log_kept_[static_cast<std::size_t>(until)]));
       for (Index k = 0; k < state.first.cols(); ++k) values[k] *= kept;
@@ -171,6 +171,36 @@ void Optimizer<Scalar>::finish(nn::Parameters<Scalar>& parameters, const Threads
       for (Index row = begin; row < end; ++row) replay_row(values.row(row).data(), tables_[table], row, step_);
     });
   }
+}
+
+template <class Scalar>
+OptimizerState<Scalar> Optimizer<Scalar>::state() const {
+  OptimizerState<Scalar> made{age_ + step_, {arena_.first}, {arena_.second}};
+  for (const State& table : tables_) {
+    made.first.push_back(table.first);
+    made.second.push_back(table.second);
+  }
+  return made;
+}
+
+template <class Scalar>
+void Optimizer<Scalar>::resume(const OptimizerState<Scalar>& state) {
+  check_size("Optimizer", "number of tables in the state", std::ssize(state.first) - 1, "number of tables", std::ssize(tables_));
+  check_size("Optimizer", "number of second moments", std::ssize(state.second), "number of first moments",
+             std::ssize(state.first));
+  if (step_ > 0) fail("Optimizer", "steps were taken already, but a state can be taken up before the first step only");
+  const auto take = [](Matrix<Scalar>& own, const Matrix<Scalar>& given) {
+    if (given.size() == 0 || own.size() == 0) return;
+    check_size("Optimizer", "columns of a state", given.cols(), "columns of its parameters", own.cols());
+    check_at_least("Optimizer", "rows of a table", own.rows(), given.rows());
+    own.topRows(given.rows()) = given;
+  };
+  for (std::size_t k = 0; k < state.first.size(); ++k) {
+    State& own = k == 0 ? arena_ : tables_[k - 1];
+    take(own.first, state.first[k]);
+    take(own.second, state.second[k]);
+  }
+  age_ = static_cast<Index>(state.steps);
 }
 
 template class Optimizer<float>;

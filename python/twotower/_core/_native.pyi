@@ -9,6 +9,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+UInt8 = npt.NDArray[np.uint8]
 
 isa: str
 assertions: bool
@@ -17,7 +18,13 @@ def available_threads() -> int: ...
 
 class Interactions:
     def __init__(
-        self, user_rows: Int32, item_rows: Int32, weights: Float32 | None, num_users: int, num_items: int
+        self,
+        user_rows: Int32,
+        item_rows: Int32,
+        weights: Float32 | None,
+        num_users: int,
+        num_items: int,
+        history_weights: Float32 | None = None,
     ) -> None: ...
     @property
     def num_users(self) -> int: ...
@@ -25,6 +32,12 @@ class Interactions:
     def num_items(self) -> int: ...
     @property
     def num_positives(self) -> int: ...
+    @property
+    def positive_offsets(self) -> Int64: ...
+    @property
+    def positive_items(self) -> Int32: ...
+    @property
+    def positive_history_weights(self) -> Float32 | None: ...
     @property
     def seen_offsets(self) -> Int64: ...
     @property
@@ -43,6 +56,31 @@ class FeatureTable:
     def add_codes(self, codes: Int32, vocabulary: int) -> int: ...
     def add_bags(self, offsets: Int64, codes: Int32, weights: Float32 | None, vocabulary: int) -> int: ...
     def add_numbers(self, values: Float32) -> int: ...
+    def add_vectors(self, values: Float32) -> int: ...
+
+class TextCoder:
+    def __init__(
+        self,
+        *,
+        fold_case: bool,
+        strip_accents: bool,
+        words: tuple[int, int],
+        chars: tuple[int, int],
+        buckets: int = 0,
+        tokens: tuple[UInt8, Int64] | None = None,
+    ) -> None: ...
+    @property
+    def size(self) -> int: ...
+    def encode(
+        self, buffer: UInt8, offsets: Int64, *, keep_unknown: bool, max_length: int = 0, num_threads: int = -1
+    ) -> tuple[Int64, Int32]: ...
+    def learn(
+        self, buffer: UInt8, offsets: Int64, *, min_count: int, max_tokens: int, num_threads: int = -1
+    ) -> tuple[UInt8, Int64, Int64, int, int]: ...
+    def split(self, buffer: UInt8, offsets: Int64) -> tuple[Int64, UInt8, Int64]: ...
+
+def document_counts(offsets: Int64, codes: Int32, vocabulary: int) -> Int64: ...
+def tf_idf(offsets: Int64, codes: Int32, idf: Float64, *, num_threads: int = -1) -> tuple[Int64, Int32, Float32]: ...
 
 class Layer:
     @staticmethod
@@ -57,17 +95,61 @@ class Layer:
     def l2_normalize(width: int) -> Layer: ...
     @staticmethod
     def dropout(width: int, keep_probability: float, stream: int) -> Layer: ...
+    @staticmethod
+    def cross(width: int, depth: int, rank: int) -> Layer: ...
+    @staticmethod
+    def residual(width: int, layers: Sequence[Layer]) -> Layer: ...
+    @staticmethod
+    def parallel(width: int, left: Sequence[Layer], right: Sequence[Layer]) -> Layer: ...
 
 class Input:
     @staticmethod
-    def embedding(column: int, table: int, width: int) -> Input: ...
+    def embedding(
+        column: int, table: int, width: int, *, unknown_share: float = 0.0, context: bool = False
+    ) -> Input: ...
     @staticmethod
-    def bag(column: int, table: int, width: int, pooling: str) -> Input: ...
+    def bag(column: int, table: int, width: int, pooling: str, *, context: bool = False) -> Input: ...
     @staticmethod
-    def numeric(column: int, width: int) -> Input: ...
+    def numeric(column: int, width: int, *, context: bool = False) -> Input: ...
+    @staticmethod
+    def projection(column: int, in_width: int, width: int, *, context: bool = False) -> Input: ...
+    @staticmethod
+    def given(column: int, width: int, *, context: bool = False) -> Input: ...
+
+class SequenceEncoder:
+    @staticmethod
+    def mean(width: int, decay: float, normalize: bool) -> SequenceEncoder: ...
+    @staticmethod
+    def attention(width: int, max_length: int) -> SequenceEncoder: ...
+    @staticmethod
+    def gru(width: int) -> SequenceEncoder: ...
+    @staticmethod
+    def transformer(
+        width: int, heads: int, blocks: int, max_length: int, keep_probability: float, stream: int
+    ) -> SequenceEncoder: ...
+
+class SequenceInput:
+    def __init__(self, column: int | None, elements: Sequence[Input], encoder: SequenceEncoder) -> None: ...
 
 class Tower:
-    def __init__(self, *, inputs: Sequence[Input], concatenate: bool, width: int, layers: Sequence[Layer]) -> None: ...
+    def __init__(
+        self,
+        *,
+        inputs: Sequence[Input],
+        sequences: Sequence[SequenceInput] = ...,
+        concatenate: bool,
+        width: int,
+        layers: Sequence[Layer],
+    ) -> None: ...
+
+class SideData:
+    def __init__(
+        self,
+        entities: FeatureTable,
+        *,
+        contexts: FeatureTable | None = None,
+        elements: Sequence[FeatureTable] = ...,
+    ) -> None: ...
 
 class TwoTower:
     def __init__(
@@ -78,23 +160,31 @@ class TwoTower:
         tables: Sequence[tuple[str, int, int]],
         temperature: float,
         item_bias: bool,
-        num_items: int,
+        bias_rows: int,
         deviation: float,
         seed: int,
     ) -> None: ...
     @property
     def vector_width(self) -> int: ...
     def parameters(self) -> dict[str, Float32]: ...
-    def set_parameters(self, parameters: Mapping[str, Float32]) -> None: ...
-    def query_vectors(self, features: FeatureTable, rows: Int32, num_threads: int = -1) -> Float32: ...
-    def item_vectors(self, features: FeatureTable, rows: Int32, num_threads: int = -1) -> Float32: ...
+    def set_parameters(self, parameters: Mapping[str, Float32], *, grow: bool = False) -> None: ...
+    def query_vectors(
+        self,
+        data: SideData,
+        rows: Int32,
+        *,
+        contexts: Int32 | None = None,
+        history: tuple[Int64, Int32, Float32 | None] | None = None,
+        num_threads: int = -1,
+    ) -> Float32: ...
+    def item_vectors(self, data: SideData, rows: Int32, *, num_threads: int = -1) -> Float32: ...
 
 class Trainer:
     def __init__(
         self,
         model: TwoTower,
-        users: FeatureTable,
-        items: FeatureTable,
+        users: SideData,
+        items: SideData,
         interactions: Interactions,
         *,
         batch_size: int,
@@ -111,6 +201,10 @@ class Trainer:
         final_share: float,
         epochs: int,
         seed: int,
+        history: str = "none",
+        max_length: int = 50,
+        lists: tuple[Int64, Int32, Float32 | None] | None = None,
+        trainable_items: npt.NDArray[Any] | None = None,
     ) -> None: ...
     @property
     def steps_per_epoch(self) -> int: ...
@@ -122,6 +216,8 @@ class Trainer:
     def learning_rate(self) -> float: ...
     def run_steps(self, count: int, num_threads: int = -1) -> tuple[int, int, float]: ...
     def finish(self, num_threads: int = -1) -> None: ...
+    def optimizer_state(self) -> dict[str, npt.NDArray[Any]]: ...
+    def set_optimizer_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None: ...
 
 class PackedItems:
     def __init__(self, items: Float32, *, num_threads: int = -1) -> None: ...
@@ -131,6 +227,8 @@ class PackedItems:
     def width(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...
+    def append(self, items: Float32, *, num_threads: int = -1) -> None: ...
+    def replace(self, rows: Int32, items: Float32, *, num_threads: int = -1) -> None: ...
     def top_k(
         self,
         queries: Float32,
@@ -139,10 +237,26 @@ class PackedItems:
         seen_of_query: Int32 | None = None,
         seen_offsets: Int64 | None = None,
         seen_items: Int32 | None = None,
+        denied_of_query: Int32 | None = None,
+        denied_offsets: Int64 | None = None,
+        denied_items: Int32 | None = None,
         allowed: npt.NDArray[Any] | None = None,
+        allowed_of_query: Int32 | None = None,
+        allowed_offsets: Int64 | None = None,
+        allowed_items: Int32 | None = None,
         num_threads: int = -1,
     ) -> tuple[Int32, Float32]: ...
 
+def explain(
+    model: TwoTower,
+    users: SideData,
+    user_row: int,
+    items: SideData,
+    item_row: int,
+    *,
+    context: int | None = None,
+    history: tuple[Int32, Float32 | None] | None = None,
+) -> tuple[Float64, Float64, float, bool]: ...
 def score_pairs(
     queries: Float32, items: Float32, query_rows: Int32, item_rows: Int32, *, num_threads: int = -1
 ) -> Float32: ...

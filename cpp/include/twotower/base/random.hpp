@@ -10,7 +10,7 @@
 namespace twotower {
 
 /// What a stream is for; part of its key, so that two uses of one seed never share numbers.
-enum class Purpose : std::uint64_t { kInitialize = 1, kGroup, kOrder, kNegative, kDropout, kSample, kTest };
+enum class Purpose : std::uint64_t { kInitialize = 1, kGroup, kOrder, kNegative, kDropout, kSample, kTest, kUnknown };
 
 /// A stream of random numbers keyed by (seed, purpose, epoch, row).
 ///

@@ -3,10 +3,19 @@
 #include <cstdint>
 #include <vector>
 
+#include "twotower/data/histories.hpp"
 #include "twotower/data/interactions.hpp"
 #include "twotower/data/negative_sampler.hpp"
 
 namespace twotower::data {
+
+/// What a row of a batch knows of its query's past. In none of them does a row see what it is asked for.
+///   None
+///   Others     the query's positives of other items than the row's own; for data without times
+///   Before     what came before the row's positives; groups are consecutive in the order of the pairs
+///   Windows    the same for encoders that read many prefixes of one sequence at the cost of one: max_length consecutive
+///              positives at a time, each a row of its own that sees the window before it
+enum class HistoryMode : std::uint8_t { kNone, kOthers, kBefore, kWindows };
 
 /// How to arrange. Pairs, the usual form, are the case group_size = 1.
 struct BatchSpec {
@@ -15,6 +24,8 @@ struct BatchSpec {
   double logq_strength = 1;  // 1: the full correction, 0: none
   double query_balance = 0;  // a in weight n^-a of a positive of a query with n positives
   NegativeSampler negatives{};
+  HistoryMode history = HistoryMode::kNone;
+  Index max_length = 50;  // items of a history, the newest
 
   void check() const;
 };
@@ -22,17 +33,21 @@ struct BatchSpec {
 /// One training step's data. Every row is a query with some of its positives; all rows share the candidates.
 struct Batch {
   std::vector<Row> queries;             // (rows)
+  std::vector<Row> pairs;               // (rows) number of the pair that the row's first positive is
   std::vector<std::int64_t> offsets;    // (rows + 1) into the positives
   std::vector<Row> positive_columns;    // (positives) place among the candidates
   std::vector<float> positive_weights;  // (positives) sum 1
   std::vector<Row> candidates;          // (columns) distinct item rows
   std::vector<float> log_weights;       // (columns) what a candidate's score gets in the sum: -logq_strength log P(it is here)
+  Histories histories;                  // with a history: one reader a row
 };
 
 /// Arranges the positives of one epoch after the other.
 ///
 /// Each query's positives are shuffled and cut into groups of at most group_size; the groups are shuffled; a batch is an equal
-/// share of them. Every positive is used once an epoch. The number of batches does not change between epochs.
+/// share of them. Every positive is used once an epoch. The number of batches does not change between epochs. Where histories are
+/// what came before, positives stay in their order and the first group (or window) of a query has a random size, so that cuts
+/// fall elsewhere in each epoch.
 ///
 /// Every positive is in a given batch with probability 1 / batches. So an item of n positives is among the *distinct* candidates
 /// of a batch with N draws with probability P = 1 - (1 - 1 / batches)^n (1 - q)^N, q its probability in a draw; weighing it with
@@ -44,8 +59,9 @@ struct Batch {
 ///             here P of a distinct candidate in place of the expected count
 class BatchPlan {
  public:
-  /// Keeps a reference to `interactions`. Throws invalid_argument where the specification is out of range or nothing is positive.
-  BatchPlan(const Interactions& interactions, const BatchSpec& spec, std::uint64_t seed);
+  /// Keeps a reference to `interactions` and, where given, views of `lists`: a list a query that takes the place of its positives
+  /// as its history (mode Others). Throws invalid_argument where the specification is out of range or nothing is positive.
+  BatchPlan(const Interactions& interactions, const BatchSpec& spec, std::uint64_t seed, const ItemLists* lists = nullptr);
 
   Index batches_per_epoch() const { return batches_; }
 
@@ -59,10 +75,18 @@ class BatchPlan {
     std::int64_t begin, end;  // into shuffled_
   };
 
+  bool ordered() const { return spec_.history == HistoryMode::kBefore || spec_.history == HistoryMode::kWindows; }
+  Index unit() const { return spec_.history == HistoryMode::kWindows ? spec_.max_length : spec_.group_size; }
   void arrange(Index epoch);
+  double write_row(const Group& row, Batch& out);
+  void write_others(const Group& row, Batch& out);
+  void write_before(const Group& row, Batch& out);
+  void write_window(const Group& window, Batch& out);
+  void append_past(std::int64_t begin, std::int64_t end, Histories& out) const;
   void collect_candidates(Index epoch, Index batch, Batch& out);
 
   const Interactions& interactions_;
+  ItemLists past_;  // what histories are made of
   BatchSpec spec_;
   std::uint64_t seed_;
   Index batches_ = 0, epoch_ = -1;
@@ -70,6 +94,7 @@ class BatchPlan {
   std::vector<Group> groups_;
   std::vector<float> log_weight_;  // (items)
   std::vector<Row> column_;        // (items) place in the batch being written, -1 outside
+  std::vector<Row> left_out_;      // scratch of a row: items that its history must not have
 };
 
 }  // namespace twotower::data

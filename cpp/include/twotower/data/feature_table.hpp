@@ -28,7 +28,13 @@ struct Numbers {
   std::vector<float> values;  // (rows)
 };
 
-using Column = std::variant<Codes, Bags, Numbers>;
+/// Some numbers a row, all of one width; NaN in the first of a row where the row is missing.
+struct Vectors {
+  std::vector<float> values;  // (rows, width)
+  Index width;
+};
+
+using Column = std::variant<Codes, Bags, Numbers, Vectors>;
 
 class FeatureTable {
  public:
@@ -40,6 +46,7 @@ class FeatureTable {
   Index add_bags(std::span<const std::int64_t> offsets, std::span<const Row> codes, std::optional<std::span<const float>> weights,
                  Index vocabulary);
   Index add_numbers(std::span<const float> values);
+  Index add_vectors(const ConstRowMap<float>& values);
 
   Index rows() const { return rows_; }
   Index columns() const { return static_cast<Index>(columns_.size()); }

@@ -23,12 +23,12 @@ struct Lists {
 ///
 /// A pair of weight 0 counts as seen, but is no positive: this is how a low rating stays out of training and out of the lists.
 ///
-/// Shapes      query_rows, item_rows, weights (pairs)
+/// Shapes      query_rows, item_rows, weights, history_weights (pairs)
 /// Throws      invalid_argument for weights that are negative or not finite; out_of_range for a row outside its table
 class Interactions {
  public:
   Interactions(std::span<const Row> query_rows, std::span<const Row> item_rows, std::optional<std::span<const float>> weights,
-               Index num_queries, Index num_items);
+               Index num_queries, Index num_items, std::optional<std::span<const float>> history_weights = {});
 
   Index num_queries() const { return static_cast<Index>(positives_.offsets.size()) - 1; }
   Index num_items() const { return num_items_; }
@@ -40,6 +40,12 @@ class Interactions {
   /// Weight of each positive, parallel to positives().items; empty where every weight is 1.
   const std::vector<float>& weights() const { return weights_; }
 
+  /// What each positive weighs as a part of its query's history, parallel to positives().items; empty where all weigh 1.
+  const std::vector<float>& history_weights() const { return history_weights_; }
+
+  /// Number of the pair that each positive is, as they came, parallel to positives().items.
+  const std::vector<Row>& pairs() const { return pairs_; }
+
   /// Ascending, each item once; the pairs of weight 0 too.
   const Lists& seen() const { return seen_; }
 
@@ -49,7 +55,8 @@ class Interactions {
  private:
   Index num_items_;
   Lists positives_, seen_;
-  std::vector<float> weights_;
+  std::vector<float> weights_, history_weights_;
+  std::vector<Row> pairs_;
 };
 
 }  // namespace twotower::data

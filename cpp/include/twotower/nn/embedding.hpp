@@ -12,19 +12,19 @@
 
 namespace twotower::nn {
 
-/// y[i] += table[codes[rows[i]]]. A negative code adds nothing: the entity has no vector of its own.
+/// y[i] += table[codes[i]]. A negative code adds nothing: the row has no vector of its own.
 ///
-/// Shapes      table (any, width)    codes (entities)    rows (n), in [0, entities)    y (n, width)
+/// Shapes      table (any, width)    codes (n): of the block's rows    y (n, width)
 /// Requires    codes below the table's rows (checked where the column enters the core)
 struct Embedding {
   Index width = 0;
 
   /// Adds to y.
   template <class Scalar>
-  void forward(const ConstRowMap<Scalar>& table, std::span<const Row> codes, std::span<const Row> rows, Rows<Scalar> y) const;
+  void forward(const ConstRowMap<Scalar>& table, std::span<const Row> codes, Rows<Scalar> y) const;
 
   /// Appends a touch for every i with a code, in the order of i; its position is i.
-  void touches(std::span<const Row> codes, std::span<const Row> rows, std::vector<RowTouch>& out) const;
+  void touches(std::span<const Row> codes, std::vector<RowTouch>& out) const;
 };
 
 /// Lists of codes: entity e has codes[offsets[e]] ... codes[offsets[e + 1] - 1]. No weights at all means 1 each.

@@ -29,6 +29,14 @@ struct OptimizerSpec {
   void check() const;
 };
 
+/// What an optimizer remembers between two trainings: the first and second moments (or sums of squares) of the arena and of each
+/// table, empty where a kind has none.
+template <class Scalar>
+struct OptimizerState {
+  std::int64_t steps = 0;
+  std::vector<Matrix<Scalar>> first, second;  // [0] the arena's, one row; [k + 1] those of table k
+};
+
 /// Run state of an optimizer over one set of parameters.
 ///
 /// Adam moves every row at every step, even one without a gradient, which would cost the whole table each time. Here a row
@@ -59,6 +67,13 @@ class Optimizer {
   /// Brings all rows of all tables to the state of the last step; training may go on after it.
   void finish(nn::Parameters<Scalar>& parameters, const Threads& threads);
 
+  /// Call it after finish().
+  OptimizerState<Scalar> state() const;
+
+  /// Goes on from another training's end, before the first step. Tables may have grown since: further rows begin with nothing. A
+  /// kind that remembers more than `state` holds begins with nothing too. Throws invalid_argument where sizes do not fit.
+  void resume(const OptimizerState<Scalar>& state);
+
  private:
   struct State {
     Matrix<Scalar> first, second;    // (rows, width) m and v; Adagrad: second only, (rows, 1) when row-wise
@@ -78,6 +93,7 @@ class Optimizer {
   OptimizerSpec spec_;
   Index replay_ = 0;  // missed moves that are worth taking: 132 with beta1 = 0.9
   Index step_ = 0;    // steps begun; the first is 1
+  Index age_ = 0;     // steps of earlier trainings
   double learning_rate_ = 0;
   std::vector<Missed> missed_;    // (step_) missed_[s - 1] belongs to step s
   std::vector<double> log_kept_;  // (step_ + 1) running sum of log(1 - decay)

@@ -20,9 +20,9 @@ struct SoftmaxTargets {
 ///
 ///   weight_p * -log( exp(s_rp) / (sum over P_r of exp(s_rc) + sum over the other c of exp(s_rc + log_weight_c)) ).
 ///
-/// A row's own positives weigh 1: they are among the candidates because the row is there (the positive itself would be an accidental
-/// hit), so that how often an item is there says nothing about them. Weighed like strangers, by 1 / P of BatchPlan, the rare ones
-/// among them count too much; softmax_loss_test measures what is left against the full softmax.
+/// A row's own positives weigh 1: they are among the candidates because the row is there (the positive itself would be an
+/// accidental hit), so that how often an item is there says nothing about them. Weighed like strangers, by 1 / P of BatchPlan,
+/// the rare ones among them count too much; softmax_loss_test measures what is left against the full softmax.
 ///
 /// Rows go in panels that fit the second-level cache, each forward and backward at once: no matrix of rows x columns.
 ///

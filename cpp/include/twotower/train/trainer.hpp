@@ -16,6 +16,7 @@ struct TrainerSpec {
   Schedule schedule;
   Index epochs = 20;  // what the schedule counts on
   std::uint64_t seed = 0;
+  std::vector<std::uint8_t> trainable_items = {};  // (items) 0: the rows of this item's tables stay as they are; empty: all learn
 };
 
 /// What a run of steps did.
@@ -31,9 +32,10 @@ struct Progress {
 /// Throws      NumericalError where the loss is no finite number; the parameters are those of the step before
 class Trainer {
  public:
-  /// Keeps references to all but the specification.
-  Trainer(model::TwoTower<float>& model, const data::FeatureTable& query_features, const data::FeatureTable& item_features,
-          const data::Interactions& interactions, const TrainerSpec& spec);
+  /// Keeps references to the model, the tables behind the sides and the interactions, and views of `lists` (see BatchPlan). Rows
+  /// of the queries' contexts are numbers of the interactions' pairs.
+  Trainer(model::TwoTower<float>& model, const model::SideData& queries, const model::SideData& items,
+          const data::Interactions& interactions, const TrainerSpec& spec, const data::ItemLists* lists = nullptr);
 
   Index steps_per_epoch() const { return plan_.batches_per_epoch(); }
   Index total_steps() const { return spec_.epochs * steps_per_epoch(); }
@@ -45,15 +47,20 @@ class Trainer {
 
   void finish(const Threads& threads) { optimizer_.finish(model_.parameters(), threads); }
 
+  /// To be taken after finish(), and given to the trainer of a grown model before its first step.
+  Optimizer<float>& optimizer() { return optimizer_; }
+
  private:
+  void check_sides(const data::Interactions& interactions) const;
+  model::TowerRows query_rows() const;
+  model::TowerRows item_rows() const;
   double run_step(const Threads& threads);
   void sort_touches(const Threads& threads);
   double loss_and_gradients(const Threads& threads);
   [[noreturn]] void explain_failure(double loss) const;
 
   model::TwoTower<float>& model_;
-  const data::FeatureTable& query_features_;
-  const data::FeatureTable& item_features_;
+  model::SideData queries_, items_;
   TrainerSpec spec_;
   data::BatchPlan plan_;
   Optimizer<float> optimizer_;
