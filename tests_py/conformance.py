@@ -30,6 +30,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 
 from twotower.errors import DataError, NotFittedError, SchemaError, UnknownIdError
@@ -104,6 +106,10 @@ class RecommenderConformance:
     beats_popularity = False
     # Whether the model learns by telling apart, and so refuses interactions of one user or of one item.
     needs_two = False
+    # Whether the model has lists of its own for users that were not there in fit.
+    serves_unknown = False
+    # Whether fit takes tables of users and items.
+    takes_tables = True
 
     def make(self, **options: Any) -> Any:
         raise NotImplementedError
@@ -119,17 +125,30 @@ class RecommenderConformance:
     def train(self) -> pd.DataFrame:
         return interactions()
 
-    @pytest.fixture
-    def model(self) -> Any:
-        return self.once("_model", lambda: self.make().fit(interactions()))
+    @classmethod
+    def shared_model(cls) -> Any:
+        return cls.once("_model", lambda: cls().make().fit(interactions()))
 
-    @pytest.fixture
-    def full(self, model: Any) -> dict[Any, list[tuple[Any, float]]]:
+    @classmethod
+    def full_ranking(cls) -> dict[Any, list[tuple[Any, float]]]:
         """Every item ranked for everyone: what the filters must be cuts of."""
-        full: dict[Any, list[tuple[Any, float]]] = self.once(
-            "_full", lambda: lists(model.recommend(k=NUM_ITEMS, filter_seen=False))
+        full: dict[Any, list[tuple[Any, float]]] = cls.once(
+            "_full", lambda: lists(cls.shared_model().recommend(k=NUM_ITEMS, filter_seen=False))
         )
         return full
+
+    @pytest.fixture
+    def model(self) -> Any:
+        return self.shared_model()
+
+    @pytest.fixture
+    def full(self) -> dict[Any, list[tuple[Any, float]]]:
+        return self.full_ranking()
+
+    @property
+    def unknown_cure(self) -> str:
+        others = "'warn', 'popular' or 'features'" if self.serves_unknown else "'warn' or 'popular'"
+        return f"leave them out, or pass on_unknown={others}"
 
     @pytest.fixture
     def seen(self, train: pd.DataFrame) -> set[tuple[int, int]]:
@@ -203,6 +222,7 @@ class RecommenderConformance:
     before_fit: ClassVar[dict[str, tuple[Any, ...]]] = {
         "recommend": (),
         "predict": (None,),
+        "remove_items": (None,),
         "save": ("nowhere",),
         "history_": (),
         "user_ids_": (),
@@ -320,6 +340,7 @@ class RecommenderConformance:
             "filter_already_liked_items": "filter_seen",
             "items_to_recommend": "items",
             "filter_items": "exclude",
+            "predicate": "where",
             "cold_start": "on_unknown",
         }.items():
             with pytest.raises(
@@ -362,11 +383,176 @@ class RecommenderConformance:
             )
             assert allowed.item_id.tolist() == [103] * 7
 
-    def test_an_allow_list_per_user_is_refused_by_name(self, model: Any) -> None:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_each_user_may_have_an_allow_list(self, model: Any, full: dict[Any, Any], kind: str) -> None:
+        # 10 twice, 30 with an id that comes twice, 20 without a row; 40 is not asked, 999 is nobody.
+        pairs = [(10, 100), (30, 105), (10, 109), (30, 105), (40, 101), (999, 102)]
+        frame = KINDS[kind]({"user_id": [u for u, _ in pairs], "item_id": [i for _, i in pairs], "why": list("abcdef")})
+        table = model.recommend([30, 20, 10, 10], k=5, items=frame, filter_seen=False)
+        of_ten = [pair for pair in full[10] if pair[0] in (100, 109)]
+        assert lists(table) == {30: [pair for pair in full[30] if pair[0] == 105], 10: of_ten + of_ten}
+        assert table["rank"].tolist() == [1, 1, 2, 1, 2]
+        assert model.recommend([20], items=frame).empty
+        assert lists(model.recommend(items=frame, filter_seen=False)).keys() == {10, 30, 40}
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_each_user_may_have_a_deny_list(self, model: Any, full: dict[Any, Any], kind: str) -> None:
+        pairs = [(10, full[10][0][0]), (30, 105), (40, 101), (10, 12345), (999, 102)]
+        frame = KINDS[kind]({"item_id": [i for _, i in pairs], "user_id": [u for u, _ in pairs]})
+        table = model.recommend([30, 20, 10], k=NUM_ITEMS, exclude=frame, filter_seen=False)
+        assert lists(table) == {
+            30: [pair for pair in full[30] if pair[0] != 105],
+            20: full[20],
+            10: full[10][1:],
+        }
+
+    def test_lists_of_users_are_for_users_of_the_popularity_list_too(self, model: Any) -> None:
+        allow = pd.DataFrame({"user_id": [999, 999, 10], "item_id": [104, 110, 103]})
+        deny = pd.DataFrame({"user_id": [998], "item_id": [100]})
+        asked = {"users": [999, 10, 998], "k": NUM_ITEMS, "on_unknown": "popular", "filter_seen": False}
+        assert {user: {item for item, _ in ranked} for user, ranked in lists(model.recommend(**asked, items=allow)).items()} == {
+            999: {104, 110}, 10: {103}
+        }  # fmt: skip
+        found = lists(model.recommend(**asked, exclude=deny))
+        assert found[998] == [pair for pair in found[999] if pair[0] != 100]
+        assert len(found[999]) == NUM_ITEMS
+
+    def test_what_a_frame_of_pairs_gets_wrong_is_named(self, model: Any) -> None:
+        sentence = "recommend: column 'item_id' of items: 1 of 2 ids is unknown (first: 999); leave them out, or fit with these items"
+        with pytest.raises(UnknownIdError, match=exactly(sentence)):
+            model.recommend(items=pd.DataFrame({"user_id": [10, 10], "item_id": [100, 999]}))
+        sentence = "recommend: column 'user_id' of exclude holds string ids, but the users asked for are int64; convert the column"
+        with pytest.raises(SchemaError, match=exactly(sentence)):
+            model.recommend(exclude=pd.DataFrame({"user_id": ["10"], "item_id": [100]}))
+        sentence = (
+            "recommend: column 'user_id' of items has no id in 1 row (first: 1); drop these rows or give them an id"
+        )
+        with pytest.raises(DataError, match=exactly(sentence)):
+            model.recommend(items=pl.DataFrame({"user_id": [10, None], "item_id": [100, 100]}))
         with pytest.raises(
-            ValueError, match=r"^recommend: items has the column 'user_id' too, but lists per user are not there yet; "
+            SchemaError, match=r"^recommend: items has no column 'item_id'; its columns are 'user_id'; "
         ):
-            model.recommend(items=pd.DataFrame({"user_id": [10], "item_id": [103]}))
+            model.recommend(items=pd.DataFrame({"user_id": [10]}))
+        assert model.recommend(items=pd.DataFrame({"user_id": [10], "item_id": [100]}).head(0)).empty
+
+    @pytest.mark.parametrize(
+        "mask",
+        [
+            [item % 2 == 0 for item in range(100, 111)],
+            np.arange(11) % 2 == 0,
+            pd.Series(np.arange(11) % 2 == 0, index=range(50, 61)),
+            pd.array([True, None] * 5 + [True], dtype="boolean"),
+            pl.Series([True, False] * 5 + [True]),
+            pa.array([True, None] * 5 + [True]),
+            "item_id % 2 == 0",
+        ],
+        ids=lambda mask: type(mask).__name__,
+    )
+    def test_where_may_be_a_mask_or_a_condition(self, model: Any, full: dict[Any, Any], mask: Any) -> None:
+        expected = {user: [pair for pair in ranked if pair[0] % 2 == 0] for user, ranked in full.items()}
+        assert lists(model.recommend(k=NUM_ITEMS, where=mask, filter_seen=False)) == expected
+
+    @pytest.mark.parametrize(
+        ("where", "error", "sentence"),
+        [
+            ([True] * 10, ValueError, "has 10 entries, but must have 11: one for each of item_ids_"),
+            ([], ValueError, "has 0 entries, but must have 11: one for each of item_ids_"),
+            (
+                np.ones(11, dtype=np.int64),
+                TypeError,
+                'is a int64 ndarray, but must be a condition such as "year >= 1990", or True and False for each of item_ids_',
+            ),
+            (
+                lambda items: items,
+                TypeError,
+                'is a function, but must be a condition such as "year >= 1990", or True and False for each of item_ids_',
+            ),
+            ("item_ids > 100", SchemaError, None),
+        ],
+    )
+    def test_a_where_that_means_nothing_is_refused(
+        self, model: Any, where: Any, error: Any, sentence: str | None
+    ) -> None:
+        with pytest.raises(
+            error, match="recommend: where" if sentence is None else exactly(f"recommend: where {sentence}")
+        ):
+            model.recommend(where=where)
+
+    def test_where_looks_at_the_columns_of_the_items(self, train: pd.DataFrame, tmp_path: Any) -> None:
+        if not self.takes_tables:
+            pytest.skip("takes no table of items")
+        items = pd.DataFrame(
+            {
+                "year": [1990 + item for item in range(12)],
+                "item_id": range(110, 98, -1),
+                "genres": [["Drama", "Crime"], [], ["Drama"], ["Comedy"]] * 3,
+            }
+        )
+        wanted = {item for item, year, genres in zip(items.item_id, items.year, items.genres, strict=True)
+                  if year >= 1994 and "Drama" in genres}  # fmt: skip
+        for kind in KINDS.values():
+            model = self.make().fit(kind(train.to_dict("list")), items=kind(items.to_dict("list")))
+            full = lists(model.recommend(k=12, filter_seen=False))
+            expected = {user: [pair for pair in ranked if pair[0] in wanted] for user, ranked in full.items()}
+            condition = "year >= 1994 and genres contains 'Drama'"
+            assert lists(model.recommend(k=12, where=condition, filter_seen=False)) == expected
+            model.save(tmp_path / "model")
+            assert lists(load(tmp_path / "model").recommend(k=12, where=condition, filter_seen=False)) == expected
+            popular = lists(model.recommend([999], k=12, where=condition, on_unknown="popular"))
+            assert {item for item, _ in popular[999]} == wanted
+        sentence = "recommend: where: there is no column 'yaer' among the items; did you mean 'year'?"
+        with pytest.raises(SchemaError, match=exactly(sentence)):
+            model.recommend(where="yaer > 3")
+
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.differing_executors,
+            HealthCheck.too_slow,
+            HealthCheck.function_scoped_fixture,
+        ],
+    )
+    @given(data=st.data())
+    def test_any_filters_together_are_cuts_of_the_full_ranking(self, data: st.DataObject) -> None:
+        full, seen = self.full_ranking(), set(rows(interactions()))
+        users, items = st.sampled_from([10, 20, 30, 40, 50, 60, 70]), st.integers(100, 110)
+        pairs = st.lists(st.tuples(st.sampled_from([10, 20, 30, 70, 999]), items), max_size=40)
+        asked = data.draw(st.none() | st.lists(users, max_size=6))
+        allow, deny = (data.draw(st.none() | st.lists(items, max_size=12) | pairs.map(dict.fromkeys)) for _ in range(2))
+        mask = data.draw(st.none() | st.lists(st.booleans(), min_size=NUM_ITEMS, max_size=NUM_ITEMS))
+        removed = data.draw(st.sets(items, max_size=4)) - set(allow or () if isinstance(allow, list) else
+                                                              {item for _, item in allow or ()})  # fmt: skip
+        filter_seen, k = data.draw(st.booleans()), data.draw(st.integers(1, NUM_ITEMS + 1))
+
+        def lets(user: int, item: int) -> bool:
+            return (
+                item not in removed
+                and (allow is None or (item if isinstance(allow, list) else (user, item)) in allow)
+                and (deny is None or (item if isinstance(deny, list) else (user, item)) not in deny)
+                and (mask is None or mask[item - 100])
+                and not (filter_seen and (user, item) in seen)
+            )
+
+        def given_as(values: Any) -> Any:
+            if not isinstance(values, dict):
+                return values
+            kind = KINDS[data.draw(st.sampled_from(sorted(KINDS)))]
+            columns = np.array(list(values), dtype=np.int64).reshape(-1, 2)
+            return kind({"user_id": columns[:, 0], "item_id": columns[:, 1]})
+
+        model = copy.copy(self.shared_model())
+        if removed:
+            model.remove_items(sorted(removed))
+        table = model.recommend(
+            asked, k, filter_seen=filter_seen, items=given_as(allow), exclude=given_as(deny), where=mask
+        )
+        expected = [
+            (user, *pair, rank)
+            for user in (full if asked is None else asked)
+            for rank, pair in enumerate([pair for pair in full[user] if lets(user, pair[0])][:k], start=1)
+        ]
+        assert rows(table) == expected
 
     @pytest.mark.parametrize(
         "nothing", [{"items": []}, {"exclude": list(range(100, 111))}, {"items": [104], "exclude": [104]}]
@@ -386,7 +572,7 @@ class RecommenderConformance:
     def test_ids_of_another_type_are_unknown_and_the_types_are_named(self, model: Any) -> None:
         sentence = (
             "recommend: users: 2 of 2 ids are unknown (first: '10', '20'); the fitted ids are int64, these are string; "
-            "leave them out, or pass on_unknown='warn' or 'popular'"
+            f"{self.unknown_cure}"
         )
         with pytest.raises(UnknownIdError, match=exactly(sentence)):
             model.recommend(["10", "20"])
@@ -405,10 +591,7 @@ class RecommenderConformance:
     # --- unknown users ------------------------------------------------------------------------------------------------
 
     def test_unknown_users_are_named(self, model: Any) -> None:
-        sentence = (
-            "recommend: users: 6 of 7 ids are unknown (first: 1, 2, 3, 4, 5); "
-            "leave them out, or pass on_unknown='warn' or 'popular'"
-        )
+        sentence = f"recommend: users: 6 of 7 ids are unknown (first: 1, 2, 3, 4, 5); {self.unknown_cure}"
         with pytest.raises(UnknownIdError, match=exactly(sentence)):
             model.recommend([1, 2, 10, 3, 4, 5, 6])
 
@@ -436,18 +619,88 @@ class RecommenderConformance:
         assert table[999] == table[998] == expected
         assert table.get(30, []) == lists(model.recommend([30], k=4, items=[100, 104, 106])).get(30, [])
 
-    def test_what_is_not_there_yet_is_refused_by_name(self, model: Any) -> None:
+    def test_unknown_users_are_served_by_the_model_or_refused(self, model: Any) -> None:
+        strangers = pd.DataFrame({"user_id": [999, 30, 999, 998]})
+        if not self.serves_unknown:
+            sentence = (
+                f"recommend: on_unknown is 'features', but this {type(model).__name__} has no features of users to go by; "
+                "pass 'popular', or fit with these users"
+            )
+            with pytest.raises(ValueError, match=exactly(sentence)):
+                model.recommend(strangers, on_unknown="features")
+            return
+        table = model.recommend(strangers, k=4, on_unknown="features")
+        assert table.user_id.dtype == np.int64
+        assert list(dict.fromkeys(table.user_id)) == [999, 30, 998]
+        first, again = (rows(table[table.user_id == 999])[start : start + 4] for start in (0, 4))
+        assert first == again
+        assert lists(table)[30] == lists(model.recommend([30], k=4))[30]
+        assert lists(model.recommend([998], k=4, on_unknown="features"))[998] == lists(table)[998]
+
+    def test_a_way_with_unknown_users_that_is_not_there_is_named(self, model: Any) -> None:
         sentence = (
-            "recommend: on_unknown is 'features', but users that were not there in fit are not served from "
-            "features yet; pass 'popular', or fit with these users"
-        )
-        with pytest.raises(ValueError, match=exactly(sentence)):
-            model.recommend([999], on_unknown="features")
-        sentence = (
-            "recommend: on_unknown is 'rais', but must be one of 'raise', 'warn', 'popular'; did you mean 'raise'?"
+            "recommend: on_unknown is 'rais', but must be one of 'raise', 'warn', 'popular', 'features'; "
+            "did you mean 'raise'?"
         )
         with pytest.raises(ValueError, match=exactly(sentence)):
             model.recommend([999], on_unknown="rais")
+
+    # --- removed items ------------------------------------------------------------------------------------------------
+
+    def test_removed_items_are_gone_everywhere(
+        self, model: Any, full: dict[Any, Any], train: pd.DataFrame, tmp_path: Any
+    ) -> None:
+        smaller = copy.deepcopy(model)
+        assert smaller.remove_items([100, 105, 100]) is smaller
+        smaller.remove_items(pd.DataFrame({"item_id": [103]}))
+        gone = {100, 105, 103}
+        expected = {user: [pair for pair in ranked if pair[0] not in gone] for user, ranked in full.items()}
+        smaller.save(tmp_path / "model")
+        for again in (smaller, copy.deepcopy(smaller), load(tmp_path / "model")):
+            assert lists(again.recommend(k=NUM_ITEMS, filter_seen=False)) == expected
+            popular = lists(again.recommend([999], k=NUM_ITEMS, on_unknown="popular"))[999]
+            assert {item for item, _ in popular} == set(range(100, 111)) - gone
+            assert list(again.item_ids_) == list(model.item_ids_)
+            pairs = pd.DataFrame({"user_id": [10, 10], "item_id": [100, 101]})
+            assert np.isnan(again.predict(pairs, on_unknown="nan")).tolist() == [True, False]
+            sentence = (
+                "predict: column 'item_id' of pairs: 1 of 2 ids is unknown (first: 100) (1 of them was removed); "
+                "leave these pairs out, or pass on_unknown='nan'"
+            )
+            with pytest.raises(UnknownIdError, match=exactly(sentence)):
+                again.predict(pairs)
+            sentence = (
+                "recommend: items: 3 of 4 ids are unknown (first: 103, 999, 100) (2 of them were removed); "
+                "leave them out, or fit with these items"
+            )
+            with pytest.raises(UnknownIdError, match=exactly(sentence)):
+                again.recommend(items=[103, 101, 999, 100])
+            assert again.recommend([10], k=1, exclude=[103], items=[101], filter_seen=False).item_id.tolist() == [101]
+        assert lists(model.recommend(k=NUM_ITEMS, filter_seen=False)) == full
+
+    def test_what_cannot_be_removed_is_named_and_nothing_is_removed(self, model: Any) -> None:
+        smaller = copy.deepcopy(model).remove_items([107, 101])
+        left = rows(smaller.recommend(k=NUM_ITEMS))
+        sentence = "remove_items: 1 item is not there any more (first: 107); leave out what was removed before"
+        with pytest.raises(UnknownIdError, match=exactly(sentence)):
+            smaller.remove_items([107, 108])
+        sentence = "remove_items: 2 items are not there any more (first: 101, 107); leave out what was removed before"
+        with pytest.raises(UnknownIdError, match=exactly(sentence)):
+            smaller.remove_items([107, 101])
+        sentence = "remove_items: ids: 1 of 2 ids is unknown (first: 999); leave them out"
+        with pytest.raises(UnknownIdError, match=exactly(sentence)):
+            smaller.remove_items([999, 108])
+        assert rows(smaller.recommend(k=NUM_ITEMS)) == left
+        assert rows(smaller.remove_items([]).recommend(k=NUM_ITEMS)) == left
+
+    def test_everything_may_be_removed(self, model: Any) -> None:
+        nothing = copy.deepcopy(model).remove_items(model.item_ids_)
+        assert nothing.recommend(k=3, filter_seen=False).empty
+        assert nothing.recommend([999], k=3, on_unknown="popular").empty
+
+    def test_a_second_fit_brings_removed_items_back(self, train: pd.DataFrame) -> None:
+        model = self.make().fit(train).remove_items([104])
+        assert 104 in set(model.fit(train).recommend(k=50, filter_seen=False).item_id)
 
     # --- ids and frames -----------------------------------------------------------------------------------------------
 
@@ -716,3 +969,21 @@ class DotProductConformance(RecommenderConformance):
         with pytest.raises(TypeError, match=exactly("similar_items: there is no option 'N'; here it is called 'k'")):
             model.similar_items([100], N=5)
         assert model.similar_items([], k=3).shape == (0, 4)
+
+    def test_removed_items_are_like_nothing(self, model: Any) -> None:
+        smaller = copy.deepcopy(model).remove_items([104, 106])
+        left = [item for item in model.item_ids_ if item not in (104, 106)]
+        expected = {
+            item: [pair for pair in ranked if pair[0] in left]
+            for item, ranked in lists(model.similar_items(left, k=50)).items()
+        }
+        assert lists(smaller.similar_items(left, k=50)) == expected
+        for name, values in (
+            ("similar_items: ids", smaller.similar_items),
+            ("item_embeddings: items", smaller.item_embeddings),
+        ):
+            sentence = f"{name}: 1 of 2 ids is unknown (first: 104) (1 of them was removed); leave them out, or fit with these items"
+            with pytest.raises(UnknownIdError, match=exactly(sentence)):
+                values([100, 104])
+        # Everything is everything that has a row.
+        np.testing.assert_array_equal(smaller.item_embeddings(), model.item_embeddings())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,65 +9,9 @@ import pandas as pd
 import pytest
 
 from conformance import DotProductConformance, interactions, rows, two_tastes
+from factors import Factors
 from twotower import frames
-from twotower._core import core
-from twotower.interactions import encode_interactions
 from twotower.models import _dot_product, _recommend
-from twotower.models._dot_product import DotProductRecommender
-from twotower.models._options import named_options
-
-
-class Factors(DotProductRecommender, kind="test factors"):
-    """Leading singular vectors of the matrix of seen pairs, and a small bias of the count in the last column."""
-
-    @named_options
-    def __init__(
-        self, *, user_col: str = "user_id", item_col: str = "item_id", dim: int = 3, n_jobs: int = -1, verbose: int = 1
-    ) -> None:
-        self.user_col = user_col
-        self.item_col = item_col
-        self.dim = dim
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-
-    def fit(self, interactions: Any) -> Factors:
-        self._check_columns("fit")
-        pairs = encode_interactions(interactions, user_col=self.user_col, item_col=self.item_col)
-        lists = core.Interactions(pairs.user_rows, pairs.item_rows, None, pairs.users.size, pairs.items.size)
-        matrix = np.zeros((pairs.users.size, pairs.items.size))
-        matrix[pairs.user_rows, pairs.item_rows] = 1
-        left, values, right = np.linalg.svd(matrix, full_matrices=False)
-        kept = slice(0, self.dim)
-        self._user_vectors_ = np.ones((len(left), len(values[kept]) + 1), dtype=np.float32)
-        self._user_vectors_[:, :-1] = left[:, kept] * values[kept]
-        self._item_vectors_ = np.empty((matrix.shape[1], len(values[kept]) + 1), dtype=np.float32)
-        self._item_vectors_[:, :-1] = right[kept].T
-        self._item_vectors_[:, -1] = 0.01 * lists.item_counts
-        self._remember(
-            users=pairs.users,
-            items=pairs.items,
-            seen_offsets=lists.seen_offsets,
-            seen_items=lists.seen_items,
-            item_counts=lists.item_counts,
-            frame_kind=frames.frame_kind(interactions),
-        )
-        return self
-
-    def _user_vectors(self, user_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
-        assert user_rows.dtype == np.int32
-        assert len(user_rows) <= _dot_product.USERS_A_PASS
-        vectors: np.ndarray = self._user_vectors_[user_rows]
-        return vectors
-
-    @property
-    def _similarity_width(self) -> int:
-        return int(self._item_vectors_.shape[1]) - 1
-
-    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {"users": self._user_vectors_, "items": self._item_vectors_}
-
-    def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        self._user_vectors_, self._item_vectors_ = arrays["users"], arrays["items"]
 
 
 class TestFactors(DotProductConformance):
@@ -78,9 +21,9 @@ class TestFactors(DotProductConformance):
     def make(self, **options: Any) -> Factors:
         return Factors(**options)
 
-    # The class lives in this file, which a fresh process does not import.
+    # The class lives in the tests, which a fresh process does not import.
     test_a_file_opens_in_a_fresh_process = None
-    # It takes interactions alone.
+    takes_tables = False
     test_tables_of_users_and_items_widen_who_is_known = None
     test_an_item_that_its_table_does_not_have_is_named = None
 
@@ -145,3 +88,82 @@ def test_what_is_built_is_built_once_and_left_out_of_copies(model: Factors) -> N
     assert model.__getstate__()["_cache"] == {}
     model.fit(interactions())
     assert model._cache == {}
+
+
+def filled(model: Factors) -> Factors:
+    """Let everything that is kept be made."""
+    model.recommend([10], k=1)
+    model.similar_items([100], k=1)
+    model.similar_users([10], k=1)
+    return model
+
+
+def grow(model: Factors, new: list[int], vectors: np.ndarray) -> None:
+    model._append_items(model._items.extended(frames.ids(new, "ids")), None, "add_items: items")
+    model._append_item_vectors(vectors, num_threads=1)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_items_are_added_and_changed_in_place(model: Factors, *, made: bool) -> None:
+    vectors = np.array(model._item_vectors_)
+    more = np.concatenate([2 * vectors[:3], -vectors[:2]])
+    if made:
+        filled(model)
+    packed = dict(model._cache)
+    grow(model, [500, 501, 502], more[:3])
+    grow(model, [403, 404], more[3:])
+    model._replace_item_vectors(np.array([4, 12], dtype=np.int32), 3 * vectors[:2], num_threads=1)
+    for name, kept in packed.items():
+        if name.startswith("packed"):
+            assert model._cache[name] is kept
+    expected = np.concatenate([vectors, more])
+    expected[[4, 12]] = 3 * vectors[:2]
+    np.testing.assert_array_equal(model.item_embeddings(), expected)
+    assert list(model.item_ids_) == [*range(100, 111), 500, 501, 502, 403, 404]
+    calls = (
+        lambda: model.recommend(k=20),
+        lambda: model.similar_items([100, 104, 501, 404], k=20),
+        lambda: model.recommend([10, 999], k=20, on_unknown="popular", filter_seen=False),
+    )
+    found = [rows(call()) for call in calls]
+    model._cache.clear()
+    assert found == [rows(call()) for call in calls]
+    assert [score for user, _, score, _ in found[2] if user == 999][-5:] == [0.0] * 5
+
+
+def test_what_was_seen_grows(model: Factors) -> None:
+    before = rows(model.history_)
+    model._append_users(model._users.extended(frames.ids([5, 80], "ids")))
+    assert rows(model.history_) == before
+    assert len(model.user_ids_) == 9
+    counts = np.zeros(11)
+    counts[3] = 2
+    popular = model.recommend([999], k=1, on_unknown="popular")
+    model._append_seen(np.array([8, 7, 8]), np.array([3, 10, 1]), counts)
+    assert rows(model.history_)[-3:] == [(5, 110), (80, 101), (80, 103)]
+    assert sorted(rows(model.history_)[:-3]) == sorted(before)
+    again = model.recommend([999], k=20, on_unknown="popular")
+    assert dict(zip(again.item_id, again.score, strict=True))[103] == model._item_counts[3]
+    assert popular.score[0] <= again.score[0]
+
+
+def test_removed_items_come_back(model: Factors) -> None:
+    expected = rows(model.recommend(k=20))
+    model.remove_items([103, 105, 106])
+    model._bring_back(np.array([3, 6], dtype=np.int32))
+    assert set(model.recommend(k=20, filter_seen=False).item_id) == set(range(100, 111)) - {105}
+    grow(model, [500], model._item_vectors_[:1])
+    assert 500 in set(model.recommend(k=20).item_id)
+    model = Factors().fit(interactions()).remove_items([103])
+    model._bring_back(np.array([3], dtype=np.int32))
+    assert model._available is None
+    assert rows(model.recommend(k=20)) == expected
+
+
+def test_the_neighbors_of_users_follow_their_vectors(model: Factors) -> None:
+    filled(model)
+    model._user_vectors_ = model._user_vectors_[::-1].copy()
+    model._forget_users()
+    fresh = Factors().fit(interactions())
+    fresh._user_vectors_ = model._user_vectors_
+    assert rows(model.similar_users([10, 30], k=9)) == rows(fresh.similar_users([10, 30], k=9))

@@ -21,6 +21,7 @@ from twotower import errors
         (np.array(["2020-01-02T03:04:05.123456789"], dtype="datetime64[ns]"), "2020-01-02T03:04:05.123456789"),
         ([dt.date(2020, 1, 2), decimal.Decimal("1.20"), None], "2020-01-02, 1.20, None"),
         ((n for n in range(10**9)), "0, 1, 2, 3, 4"),
+        (["x" * 100, "y" * 10_000_000], f"{'x' * 100!r}, {'y' * 100!r}... (10000000 characters)"),
     ],
 )
 def test_first_five(values: object, expected: str) -> None:

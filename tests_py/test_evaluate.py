@@ -19,6 +19,7 @@ from twotower.datasets import movielens
 from twotower.errors import DataError, NotFittedError, SchemaError, UnknownIdError
 from twotower.evaluation.evaluate import evaluate
 from twotower.models import Popularity
+from twotower.models._asked import Asked, Filters
 
 TRAIN = pd.DataFrame({"user_id": [1, 2, 3, 4], "item_id": ["a", "b", "c", "d"]})
 # What the model thinks of items a, b, c, d, for users 1 to 4: the lists are
@@ -33,11 +34,13 @@ class Known(Popularity, kind="test known"):
     scores = SCORES
 
     def _top_k(
-        self, user_rows: np.ndarray, k: int, *, filter_seen: bool, allowed: np.ndarray | None, num_threads: int
+        self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        scores = self.scores[user_rows].copy()
+        scores = self.scores[asked.rows].copy()
         offsets, items = self._seen
-        for line, user in enumerate(user_rows):
+        if filters.allowed is not None:
+            scores[:, filters.allowed == 0] = -np.inf
+        for line, user in enumerate(asked.rows):
             if filter_seen:
                 scores[line, items[offsets[user] : offsets[user + 1]]] = -np.inf
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
@@ -102,6 +105,14 @@ def test_pairs_seen_in_training_stay_in_the_truth(known: Known) -> None:
     test = pd.DataFrame({"user_id": [1, 1], "item_id": ["a", "b"]})
     assert one(evaluate(known, test, "recall@4"))["recall@4"] == 1 / 2
     assert one(evaluate(known, test, "recall@4", filter_seen=False))["recall@4"] == 1
+
+
+def test_removed_items_are_not_in_the_lists_and_stay_in_the_truth() -> None:
+    known = Known().fit(TRAIN).remove_items("c")
+    # 1: b d, of c d; 2: d a, of a zebra; 3: a b d, of b.
+    assert one(evaluate(known, TEST, "recall@2"))["recall@2"] == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
+    popular = evaluate(known, TEST, "recall@4", on_unknown="popular", filter_seen=False)
+    assert one(popular)["recall@4"] == pytest.approx((1 / 2 + 1 / 2 + 1 + 1) / 4)
 
 
 def test_ids_without_an_order_have_rows_of_their_own_in_each_table() -> None:

@@ -8,13 +8,20 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from twotower import frames, persistence
 from twotower.errors import DataError, SchemaError
-from twotower.features import EncodedBags, EncodedCodes, EncodedNumbers, FeatureEncoder
-from twotower.schema import Categories, Category, Field, Numeric
+from twotower.features import (
+    EncodedBags,
+    EncodedCodes,
+    EncodedNumbers,
+    EncodedVectors,
+    FeatureEncoder,
+    Part,
+    default_width,
+    stacked,
+)
+from twotower.schema import Categories, Category, Field, Numeric, Timestamp, Vector
 
 KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "pandas": pd.DataFrame,
@@ -135,25 +142,13 @@ def test_text_is_split_where_told() -> None:
             SchemaError,
             "fit: users: column 'x' holds datetimes (Datetime(time_unit='ns', time_zone=None)), but "
             "Category needs one value "
-            "a row; turn them into text or numbers",
+            "a row; use Timestamp",
         ),
         (
             Category("x"),
             [1.0, np.inf],
             DataError,
             "fit: users: column 'x' is infinite in 1 row (first: 1); make these values finite or missing",
-        ),
-        (
-            Numeric("x"),
-            ["a"],
-            SchemaError,
-            "fit: users: column 'x' holds text (String), but must hold numbers; convert it first",
-        ),
-        (
-            Numeric("x"),
-            [0.0, np.inf, -np.inf],
-            DataError,
-            "fit: users: column 'x' is infinite in 2 rows (first: 1, 2); make these values finite or missing",
         ),
         (
             Categories("x"),
@@ -173,44 +168,6 @@ def test_values_that_do_not_fit_their_kind(column: Any, values: Any, error: type
     with pytest.raises(error) as caught:
         one(column, values)
     assert str(caught.value) == message
-
-
-# --- numbers ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("values", [[7.0, 7.0], [7.0], [1e308, 1e308], [0.1, 0.1, 0.1]])
-def test_one_value_becomes_zero(values: list[float]) -> None:
-    assert one(Numeric("x"), values).values.tolist() == [0.0] * len(values)
-
-
-def test_only_missing_numbers_stay_missing() -> None:
-    assert np.isnan(one(Numeric("x"), [np.nan, np.nan]).values).all()
-
-
-def test_unscaled_numbers() -> None:
-    assert one(Numeric("x", scale="none"), [1, 2, None]).values.tolist()[:2] == [1, 2]
-
-
-def test_numbers_beyond_float32() -> None:
-    with pytest.raises(DataError) as caught:
-        one(Numeric("x", scale="none"), [1.0, 1e300])
-    assert str(caught.value) == (
-        "recommend: users: column 'x' is too large for float32 in 1 row (first: 1); divide the column by a power of ten"
-    )
-
-
-@pytest.mark.parametrize("factor", [1e-300, 1e-30, 1.0, 1e30, 1e300])
-def test_the_unit_of_a_quantity_does_not_matter(factor: float) -> None:
-    found = one(Numeric("x"), [factor, 2 * factor, 6 * factor]).values
-    np.testing.assert_allclose(found, np.array([-2, -1, 3]) / np.sqrt(14 / 3), rtol=1e-6)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(allow_infinity=False), min_size=1, max_size=8))
-def test_scaled_numbers_are_finite_or_missing(values: list[float]) -> None:
-    found = one(Numeric("x"), pd.Series(values, dtype=float)).values
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(values))
-    assert not np.isinf(found).any()
 
 
 # --- state and fields -------------------------------------------------------------------------------------------------
@@ -240,7 +197,7 @@ def test_state_that_does_not_fit_together(damage: str) -> None:
     elif damage == "column":
         del meta["columns"][0]["column"]
     else:
-        meta["columns"][0]["column"]["kind"] = "Timestamp"
+        meta["columns"][0]["column"]["kind"] = "Date"
     with pytest.raises(DataError, match=r"do not fit together .*; save the model again$"):
         FeatureEncoder.from_state(meta, arrays)
 
@@ -255,3 +212,130 @@ def test_fields() -> None:
     ]
     constant = FeatureEncoder.fit(table({"x": [7, 7]}), [Numeric("x")], "t")
     assert constant.fields("items")[0].note == "always 7, becomes 0"
+
+
+# --- parts and rows ---------------------------------------------------------------------------------------------------
+
+EVERY = {
+    "job": ["nurse", None, "cook", "nurse"],
+    "age": [20.0, 40.0, None, 30.0],
+    "tags": [["b", "a"], [], None, ["a"]],
+    "strength": [[2.0, 1.0], [], None, [3.0]],
+    "born": [1_000_000_000, None, 5, 7],
+    "shape": [[1.0, 2.0], [3.0, 4.0], None, [5.0, 6.0]],
+}
+KINDS_OF_COLUMNS = [
+    Category("job", width=4),
+    Numeric("age", buckets=2),
+    Categories("tags", weights="strength", pooling="sum"),
+    Timestamp("born", parts=("hour",), unit="s"),
+    Vector("shape"),
+]
+
+
+def all_kinds(make: Callable[[dict[str, Any]], Any] = pd.DataFrame) -> tuple[FeatureEncoder, list[Any]]:
+    frame = table(EVERY, make)
+    encoder = FeatureEncoder.fit(frame, KINDS_OF_COLUMNS, "t")
+    return encoder, encoder.transform(frame, "t")
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_a_column_becomes_one_part_or_several(make: Callable[[dict[str, Any]], Any]) -> None:
+    encoder, encoded = all_kinds(make)
+    job, age, tags, born, shape = KINDS_OF_COLUMNS
+    assert encoder.parts == (
+        Part("job", job, "codes", 3, width=4),
+        Part("age", age, "codes", 3),
+        Part("tags", tags, "bags", 3, pooling="sum"),
+        Part("born.hour", born, "codes", 25),
+        Part("born.cycle", born, "vectors", 8),
+        Part("born.scaled", born, "numbers", 1),
+        Part("shape", shape, "vectors", 2),
+    )
+    classes = (EncodedCodes, EncodedCodes, EncodedBags, EncodedCodes, EncodedVectors, EncodedNumbers, EncodedVectors)
+    assert tuple(map(type, encoded)) == classes
+    for part, arrays in zip(encoder.parts, encoded, strict=True):
+        assert part.size == getattr(arrays, "vocabulary_size", part.size)
+    assert encoded[2].codes.tolist() == [2, 1, 0, 0, 1]
+    assert encoded[2].weights.tolist() == [2, 1, 1, 1, 3]
+
+
+def same(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    for name, value in vars(one).items():
+        np.testing.assert_array_equal(value, getattr(other, name))
+
+
+@pytest.mark.parametrize("rows", [[], [0], [3, 1, 1, 2], [0, 0]])
+def test_rows_are_taken_and_stacked(rows: list[int]) -> None:
+    encoder, encoded = all_kinds()
+    positions = np.array(rows, dtype=np.int64)
+    frame = table({name: [values[row] for row in rows] for name, values in EVERY.items()})
+    again = encoder.transform(frame, "t") if rows else [part.take(positions) for part in encoded]
+    for part, wanted in zip(encoded, again, strict=True):
+        taken = part.take(positions)
+        same(taken, wanted)
+        both = stacked([taken, part])
+        same(both.take(np.arange(len(rows))), taken)
+        same(both.take(np.arange(len(rows), len(rows) + 4)), part)
+
+
+def test_bags_with_and_without_weights_are_stacked() -> None:
+    plain = EncodedBags(np.array([0, 1]), np.array([1], dtype=np.int32), 2)
+    weighted = EncodedBags(np.array([0, 1]), np.array([2], dtype=np.int32), 3, np.array([0.5], dtype=np.float32))
+    found = stacked([plain, weighted])
+    assert (found.codes.tolist(), found.vocabulary_size, found.weights.tolist()) == ([1, 2], 3, [1, 0.5])
+
+
+def test_nothing_known() -> None:
+    encoder, encoded = all_kinds()
+    nothing = encoder.at(float("nan"), 2)
+    for part, known in zip(nothing, encoded, strict=True):
+        assert type(part) is type(known)
+    assert nothing[2].codes.tolist() == [0, 0]  # type: ignore[union-attr]
+    assert encoder.at(0.0)[3].codes.tolist() == [1]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_a_column_that_is_missing_everywhere_may_have_any_dtype(make: Callable[[dict[str, Any]], Any]) -> None:
+    encoder, _ = all_kinds()
+    gone = table({name: [None, None] for name in EVERY}, make)
+    empty = table({name: [np.nan, np.nan] for name in EVERY})
+    for frame in (gone, empty):
+        for found, wanted in zip(encoder.transform(frame, "t"), encoder.at(float("nan"), 2), strict=True):
+            same(found, wanted)
+
+
+def test_a_column_that_is_not_there_and_one_that_is_new() -> None:
+    encoder, _ = all_kinds()
+    renamed = table({"Tags" if name == "tags" else name: values for name, values in EVERY.items()})
+    with pytest.raises(SchemaError) as caught:
+        encoder.transform(renamed, "recommend: users")
+    assert str(caught.value) == (
+        "recommend: users has no column 'tags'; its columns are 'job', 'age', 'Tags', 'strength', 'born', 'shape'; "
+        "did you mean 'Tags'?"
+    )
+    further = table({"color": ["red"] * 4, **EVERY})
+    for found, wanted in zip(encoder.transform(further, "t"), all_kinds()[1], strict=True):
+        same(found, wanted)
+
+
+def test_memory_follows_the_width() -> None:
+    encoder, _ = all_kinds()
+    fields = encoder.fields("users", {part.name: 8 for part in encoder.parts})
+    # float32: rows of the table, or slope, intercept and missing, or matrix, intercept and missing
+    assert [(f.column, f.memory) for f in fields] == [
+        ("job", 4 * 3 * 8),
+        ("age", 4 * 3 * 8),
+        ("tags", 4 * 3 * 8),
+        ("born.hour", 4 * 25 * 8),
+        ("born.cycle", 4 * 10 * 8),
+        ("born.scaled", 4 * 3 * 8),
+        ("shape", 4 * 4 * 8),
+    ]
+
+
+@pytest.mark.parametrize(("cardinality", "width"), [(0, 4), (1, 4), (2, 4), (7, 8), (100, 24), (10**6, 64)])
+def test_default_width(cardinality: int, width: int) -> None:
+    assert default_width(cardinality, 64) == width
+    assert default_width(cardinality, 3) == 3

@@ -72,6 +72,35 @@ def test_times(make: Callable[[dict[str, Any]], Any]) -> None:
     assert encode(make(stamped), time_col="timestamp").times.argsort().tolist() == [1, 2, 0, 3]
 
 
+def test_ratings_are_kept(make: Callable[[dict[str, Any]], Any]) -> None:
+    found = encode(make(RATINGS), rating_col="rating", min_rating=4).ratings
+    assert found.tolist() == [5, 1, 4, 3]
+    assert found.dtype == np.float32
+    assert encode(make(RATINGS)).ratings is None
+
+
+def test_ratings_beyond_float32() -> None:
+    with pytest.raises(DataError) as caught:
+        encode(pd.DataFrame({**RATINGS, "rating": [1.0, 1e300, 2.0, 3.0]}), rating_col="rating")
+    assert str(caught.value) == (
+        "fit: column 'rating' is too large for float32 in 1 row (first: 1); divide the ratings by a power of ten"
+    )
+
+
+def test_rows_are_taken(make: Callable[[dict[str, Any]], Any]) -> None:
+    found = encode(make(RATINGS), rating_col="rating", weight_col="weight", time_col="timestamp")
+    order = np.argsort(found.times, kind="stable")
+    taken = found.take(order)
+    assert taken.users is found.users
+    assert (taken.user_rows.tolist(), taken.item_rows.tolist()) == ([0, 1, 1, 2], [0, 2, 1, 0])
+    assert (taken.weights.tolist(), taken.times.tolist(), taken.ratings.tolist()) == (
+        [2, 1, 0.5, 0],
+        [10, 20, 30, 40],
+        [1, 4, 5, 3],
+    )
+    assert len(encode(make(RATINGS)).take(found.ratings > 3)) == 2
+
+
 def test_the_table_is_not_changed() -> None:
     frame = pd.DataFrame(RATINGS)
     encode(frame, rating_col="rating", min_rating=4, weight_col="weight", time_col="timestamp")

@@ -83,7 +83,7 @@ def test_it_is_a_safetensors_file_with_one_key(path: Path) -> None:
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert list(header["__metadata__"]) == ["twotower"]
-    assert json.loads(header["__metadata__"]["twotower"])["format"] == persistence.FORMAT == 1
+    assert json.loads(header["__metadata__"]["twotower"])["format"] == persistence.FORMAT == 2
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ def test_a_safetensors_file_of_somebody_else(path: Path) -> None:
 
 
 def test_a_newer_file(path: Path) -> None:
-    path.write_bytes(save({"a": np.zeros(3)}, {"twotower": json.dumps({"format": 2, "other": []})}))
+    path.write_bytes(save({"a": np.zeros(3)}, {"twotower": json.dumps({"format": 3, "other": []})}))
     with pytest.raises(DataError) as caught:
         read(path)
     assert str(caught.value) == (
-        f"load: {str(path)!r} was written by a newer twotower (file format 2, this one reads up to 1); upgrade twotower"
+        f"load: {str(path)!r} was written by a newer twotower (file format 3, this one reads up to 2); upgrade twotower"
     )
 
 

@@ -17,11 +17,15 @@ from twotower.schema import (
     Categories,
     Category,
     Field,
+    History,
     Id,
     LeftOut,
     Numeric,
     Resolved,
     Schema,
+    Text,
+    Timestamp,
+    Vector,
     column_from_meta,
     column_to_meta,
     infer,
@@ -46,6 +50,20 @@ KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
         Category("c", width=8, min_count=2),
         Categories("g", pooling="sqrt", separator="|"),
         Numeric("n", scale="none"),
+        Numeric("n", scale="log"),
+        Numeric("n", buckets=7, width=4),
+        Id("u", width=8, min_count=3, dropout=1.0, table="ids"),
+        Category("c", table="places"),
+        Categories("g", weights="w", table="places"),
+        Timestamp("t"),
+        Timestamp("t", parts=["hour", "year"], cyclic=False, buckets=32, normalize=False, unit="ms"),
+        Text("t"),
+        Text("t", encoding="gru", words=[1, 2], chars=(3, 5), buckets=100, lowercase=False, accents="keep", table="w"),
+        Vector("v"),
+        Vector("v", project=False),
+        History(),
+        History("seen", encoder="transformer", heads=2, blocks=3, dropout=0.1, max_length=20, features=False, width=16),
+        History(encoder="decay", half_life=3, weight_by="rating", normalize=False),
     ],
 )
 def test_columns_through_json(column: Any) -> None:
@@ -75,13 +93,100 @@ def test_columns_through_json(column: Any) -> None:
             lambda: Categories("g", separator=""),
             "Categories('g'): separator is empty, but must be text or None; leave it out for lists",
         ),
-        (lambda: Numeric("n", scale="robust"), "Numeric('n'): scale is 'robust', but must be \"standard\" or \"none\""),
+        (
+            lambda: Numeric("n", scale="robust"),
+            'Numeric(\'n\'): scale is \'robust\', but must be "standard", "log" or "none"',
+        ),
+        (lambda: Numeric("n", buckets=0), "Numeric('n'): buckets is 0, but must be a whole number of at least 1"),
+        (lambda: Id("u", dropout=1.5), "Id('u'): dropout is 1.5, but must be a number from 0 to 1"),
+        (lambda: Id("u", table=""), "Id('u'): table is '', but must be a name or None"),
+        (lambda: Categories("g", weights=3), "Categories('g'): weights is 3, but must be a name or None"),
+        (
+            lambda: Categories("g", separator=3),
+            "Categories('g'): separator is 3, but must be text or None; leave it out for lists",
+        ),
+        (
+            lambda: Timestamp("t", parts=("minute",)),
+            "Timestamp('t'): parts is ('minute',), but must be some of year, month, weekday, day, hour, dayofyear, each "
+            "once; write them as a tuple",
+        ),
+        (
+            lambda: Timestamp("t", parts="hour"),
+            "Timestamp('t'): parts is 'hour', but must be some of year, month, weekday, day, hour, dayofyear, each once; "
+            "write them as a tuple",
+        ),
+        (
+            lambda: Timestamp("t", parts=("hour", "hour")),
+            "Timestamp('t'): parts is ('hour', 'hour'), but must be some of year, month, weekday, day, hour, dayofyear, "
+            "each once; write them as a tuple",
+        ),
+        (
+            lambda: Timestamp("t", cyclic=False, normalize=False),
+            "Timestamp('t'): parts, cyclic, buckets and normalize are all off, but one must be on; leave the column out "
+            "instead",
+        ),
+        (lambda: Timestamp("t", cyclic=1), "Timestamp('t'): cyclic is 1, but must be True or False"),
+        (
+            lambda: Timestamp("t", unit="h"),
+            'Timestamp(\'t\'): unit is \'h\', but must be "auto", "s", "ms", "us" or "ns"',
+        ),
+        (
+            lambda: Text("t", encoding="lstm"),
+            'Text(\'t\'): encoding is \'lstm\', but must be "mean", "sum", "sqrt", "gru" or "tfidf"',
+        ),
+        (
+            lambda: Text("t", words=(2, 1)),
+            "Text('t'): words is (2, 1), but must be a pair (shortest, longest) from 1 to 8, such as (1, 2), or None",
+        ),
+        (
+            lambda: Text("t", chars=3),
+            "Text('t'): chars is 3, but must be a pair (shortest, longest) from 1 to 16, such as (1, 2), or None",
+        ),
+        (
+            lambda: Text("t", words=None),
+            "Text('t'): words and chars are both None, but one must be a pair; leave words out",
+        ),
+        (
+            lambda: Text("t", max_tokens=None),
+            "Text('t'): max_tokens is None, but must be a whole number of at least 1",
+        ),
+        (lambda: Text("t", accents="fold"), "Text('t'): accents is 'fold', but must be \"strip\" or \"keep\""),
+        (
+            lambda: Vector("v", project=False, width=8),
+            "Vector('v'): width is 8, but without project the vectors keep their length; leave width out",
+        ),
+        (
+            lambda: History(encoder="lstm"),
+            'History(\'history\'): encoder is \'lstm\', but must be "mean", "decay", "attention", "gru" or '
+            '"transformer"',
+        ),
+        (lambda: History(half_life=0), "History('history'): half_life is 0, but must be a finite number above 0"),
+        (lambda: History(dropout=1.0), "History('history'): dropout is 1.0, but must be a number from 0 to below 1"),
+        (
+            lambda: History(max_length=None),
+            "History('history'): max_length is None, but must be a whole number of at least 1",
+        ),
+        (
+            lambda: History(weight_by="price"),
+            "History('history'): weight_by is 'price', but must be \"rating\" or None",
+        ),
+        (
+            lambda: History(encoder="gru", weight_by="rating"),
+            'History(\'history\'): weight_by is "rating", but encoder "gru" has no weights; use "mean", "decay" or '
+            '"attention"',
+        ),
     ],
 )
 def test_options_that_a_kind_does_not_have(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(SchemaError) as caught:
         make()
     assert str(caught.value) == message
+
+
+def test_a_column_is_shown_as_it_was_written() -> None:
+    assert repr(Numeric("age")) == "Numeric('age')"
+    assert repr(Timestamp("t", parts=["hour"], buckets=8)) == "Timestamp('t', parts=('hour',), buckets=8)"
+    assert repr(History()) == "History('history')"
 
 
 def test_options_are_named() -> None:
@@ -111,7 +216,7 @@ def films(n: int = 400) -> dict[str, Any]:
         "year": [1922 + i % 79 if i % 50 else None for i in range(n)],
         "genres": [["Drama", "War"][: 1 + i % 2] for i in range(n)],
         "released": [dt.date(1990, 1, 1)] * n,
-        "added": [dt.datetime(2000, 1, 1, 5)] * n,
+        "added": [dt.datetime(2000, 1, 1, i % 24) for i in range(n)],
         "budget": rng.random(n).tolist(),
         "imdb_id": list(range(70_000, 70_000 + n)),
         "vector": [[0.5, 1.5]] * n,
@@ -129,19 +234,19 @@ def test_inference_on_people_and_films(make: Callable[[dict[str, Any]], Any]) ->
     assert left_out == []
     columns, left_out = infer(frames.table(make(films()), "items"), "item_id")
     assert columns == [
+        Text("title"),
         Numeric("year"),
         Categories("genres"),
+        Timestamp("added"),
         Numeric("budget"),
+        Vector("vector"),
         Category("note"),
         Category("is_new"),
         Numeric("stock"),
     ]
     assert left_out == [
-        LeftOut("title", "400 values in 400 rows: names a row, does not describe it"),
-        LeftOut("released", "dates are not used by this version"),
-        LeftOut("added", "times are not used by this version"),
+        LeftOut("released", "one value in every row"),
         LeftOut("imdb_id", "400 values in 400 rows: names a row, does not describe it"),
-        LeftOut("vector", "lists of float64 are not used by this version"),
         LeftOut("shelf", "one value in every row"),
     ]
 
@@ -169,6 +274,34 @@ def test_inference_on_people_and_films(make: Callable[[dict[str, Any]], Any]) ->
         ("tags", [[], []], LeftOut("tags", "every list is empty")),
         ("deep", [[[1]], [[2]]], LeftOut("deep", "lists of lists or of objects are not used")),
         ("codes", [[1, 2], [3]], Categories("codes")),
+        ("shape", [[0.5, 1.0], None, [2.5, 3.0]], Vector("shape")),
+        (
+            "shape",
+            [[0.5, 1.0], [2.5]],
+            LeftOut("shape", "lists of float64 of several lengths; a Vector has one length"),
+        ),
+        (
+            "days",
+            [[dt.date(2020, 1, 1)]],
+            LeftOut("days", "lists of date are not used; turn them into text or numbers"),
+        ),
+        ("born", [dt.date(2020, 1, 1), None], Timestamp("born")),
+        ("timestamp", [978_300_760 + i for i in range(40)], Timestamp("timestamp")),
+        ("created_at", [978_300_760_000 + i for i in range(40)], Timestamp("created_at")),
+        ("time", list(range(40)), Numeric("time")),
+        ("genres", ["Action|Drama", "Drama", "Action"], Categories("genres", separator="|")),
+        ("genres", ["Action|Drama", "Action|Drama", "War"] * 5, Categories("genres", separator="|")),
+        ("tags", ["a; b", "b", "a", "c; b", "a; c"], Categories("tags", separator=";")),
+        ("place", ["Oslo, Norway", "Bergen, Norway"] * 3, Category("place")),
+        ("author", [f"Last{i}, First{i % 20}" for i in range(40)] * 2, Category("author")),
+        ("mood", ["dark, slow", "dark, funny", "slow", "funny, slow", "dark"] * 2, Categories("mood", separator=",")),
+        (
+            "url",
+            [f"a b {i}" for i in range(30)],
+            LeftOut("url", "30 values in 30 rows: names a row, does not describe it"),
+        ),
+        ("plot", [f"a man and a dog {i // 2}" for i in range(30)], Category("plot")),
+        ("plot", [f"a man and a dog {i % 25}" for i in range(30)], Text("plot")),
         ("pair", [{"a": 1}, {"a": 2}], LeftOut("pair", "structs are not used; take their fields out")),
         ("mix", [1, "a"], LeftOut("mix", "values of several types; make them one type")),
         ("span", [dt.timedelta(1), dt.timedelta(2)], LeftOut("span", "durations are not used; turn them into numbers")),
@@ -211,7 +344,7 @@ def test_columns_and_names_are_taken_in_their_order(users: Any) -> None:
 def test_a_name_is_taken_however_many_values_it_has() -> None:
     items = frames.table(pd.DataFrame(films()), "items")
     found = resolve(["title", "imdb_id"], items, "item_id", side="items")
-    assert found.columns == (Category("title"), Category("imdb_id"))
+    assert found.columns == (Text("title"), Category("imdb_id"))
 
 
 @pytest.mark.parametrize(
@@ -232,19 +365,23 @@ def test_a_name_is_taken_however_many_values_it_has() -> None:
         (
             [3],
             TypeError,
-            "fit: user_features holds 3, but must hold Category, Categories, Numeric or names of columns",
+            "fit: user_features holds 3, but must hold Category, Categories, Numeric, Timestamp, Text, Vector or names of "
+            "columns",
         ),
         (
             [Id("age")],
             SchemaError,
-            "fit: user_features holds Id(column='age'), but the ids of users are in 'user_id'; use Id('user_id')",
+            "fit: user_features holds Id('age'), but the ids of users are in 'user_id'; use Id('user_id')",
         ),
         (
             [Numeric("user_id")],
             SchemaError,
-            "fit: user_features holds Numeric(column='user_id', scale='standard'), but the ids of "
-            "users are in 'user_id'; "
-            "use Id('user_id')",
+            "fit: user_features holds Numeric('user_id'), but the ids of users are in 'user_id'; use Id('user_id')",
+        ),
+        (
+            [History(), History("seen")],
+            SchemaError,
+            "fit: user_features has more than one History; keep one of them",
         ),
     ],
 )
@@ -252,6 +389,14 @@ def test_features_that_cannot_be(users: Any, features: Any, error: type[Exceptio
     with pytest.raises(error) as caught:
         resolve(features, users, "user_id", side="users")
     assert str(caught.value) == message
+
+
+def test_items_have_no_history(users: Any) -> None:
+    with pytest.raises(SchemaError) as caught:
+        resolve([History()], users, "user_id", side="items")
+    assert str(caught.value) == (
+        "fit: item_features holds History('history'), but only users have one; move it to user_features"
+    )
 
 
 def test_features_without_a_table() -> None:
@@ -262,11 +407,76 @@ def test_features_without_a_table() -> None:
 
 def test_a_named_column_of_times() -> None:
     items = frames.table(pd.DataFrame(films()), "items")
+    assert resolve(["added", "released"], items, "item_id", side="items").columns == (
+        Timestamp("added"),
+        Timestamp("released"),
+    )
+
+
+def test_a_named_column_of_no_kind() -> None:
+    frame = frames.table(pd.DataFrame({"id": [1, 2], "span": [dt.timedelta(1), dt.timedelta(2)]}), "t")
     with pytest.raises(SchemaError) as caught:
-        resolve(["added"], items, "item_id", side="items")
+        resolve(["span"], frame, "id", side="items")
     assert str(caught.value) == (
-        "fit: column 'added' of items cannot be a feature: times are not used by this version; leave "
-        "it out or convert it"
+        "fit: column 'span' of items cannot be a feature: durations are not used; turn them into numbers; leave it out or "
+        "convert it"
+    )
+
+
+def test_the_options_of_the_ids_and_the_history(users: Any) -> None:
+    own, history = Id("user_id", dropout=0.1), History(max_length=20)
+    found = resolve([history, own, "gender"], users, "user_id", side="users")
+    assert (found.id, found.history) == (own, history)
+    assert found.columns == (Category("gender"),)
+    # without a table, too
+    assert resolve([history, own], None, "user_id", side="users") == Resolved(own, (), (), history)
+
+
+def test_a_column_of_histories_or_of_weights_is_no_feature() -> None:
+    native = {"id": [1, 2], "seen": [[1], [2]], "tags": [["a"], ["b"]], "strength": [[1.0], [2.0]]}
+    table = frames.table(pd.DataFrame(native), "t")
+    found = resolve([History("seen"), Categories("tags", weights="strength")], table, "id", side="users")
+    assert found.left_out == ()
+
+
+@pytest.fixture
+def pairs() -> Any:
+    columns = {
+        "user_id": [1, 2],
+        "item_id": [1, 2],
+        "rating": [1, 5],
+        "weight": [1, 1],
+        "when": [1, 2],
+        "shop": ["a", "b"],
+    }
+    return frames.table(pd.DataFrame(columns), "interactions")
+
+
+RESERVED = ("item_id", "rating", "weight", None)
+
+
+def test_context(pairs: Any) -> None:
+    found = resolve([Timestamp("when"), "shop"], pairs, "user_id", side="context", reserved=RESERVED)
+    assert found == Resolved(Id("user_id"), (Timestamp("when"), Category("shop")))
+    assert resolve(None, pairs, "user_id", side="context", reserved=RESERVED).columns == ()
+
+
+@pytest.mark.parametrize("feature", ["user_id", "item_id", Numeric("rating"), Numeric("weight"), Id("shop")])
+def test_what_cannot_be_context(pairs: Any, feature: Any) -> None:
+    with pytest.raises(SchemaError) as caught:
+        resolve([feature], pairs, "user_id", side="context", reserved=RESERVED)
+    assert str(caught.value) == (
+        f"fit: context_features holds {feature!r}, but ids, ratings and weights are not known when lists are asked for; "
+        "leave it out"
+    )
+
+
+def test_context_that_is_not_there(pairs: Any) -> None:
+    with pytest.raises(SchemaError) as caught:
+        resolve([Timestamp("timestamp")], pairs, "user_id", side="context", reserved=RESERVED)
+    assert str(caught.value) == (
+        "fit: interactions has no column 'timestamp'; its columns are 'user_id', 'item_id', 'rating', 'weight', 'when', "
+        "'shop'; name the right one, or add it"
     )
 
 
@@ -276,25 +486,28 @@ def test_a_named_column_of_times() -> None:
 def test_the_table_is_plain_and_aligned() -> None:
     schema = Schema(
         (
-            Field("Id", "users", "user_id", 943, 0.0),
-            Field("Numeric", "users", "age", None, 0.00001, "7 to 73"),
-            Field("Category", "items", "color", 12, 1.0),
+            Field("Id", "users", "user_id", 943, 0.0, width=64, memory=241_664),
+            Field("Numeric", "users", "age", None, 0.00001, "7 to 73", 64, 768),
+            Field("Category", "items", "color", 12, 1.0, "", 8, 5_000_000),
             Field("left out", "items", "title", note="too many values"),
+            Field("Timestamp", "context", "timestamp.hour", 24, 0.0, "", 64, 1536),
         )
     )
     assert repr(schema) == "\n".join(
         [
-            "side   column   kind      values  missing  note",
-            "users  user_id  Id           943       0%",
-            "users  age      Numeric        -     0.1%  7 to 73",
-            "items  color    Category      12     100%",
-            "items  title    left out       -        -  too many values",
+            "side     column          kind       values  missing  width   memory  note",
+            "users    user_id         Id            943       0%     64  236 KiB",
+            "users    age             Numeric         -     0.1%     64    768 B  7 to 73",
+            "items    color           Category       12     100%      8  4.8 MiB",
+            "items    title           left out        -        -      -        -  too many values",
+            "context  timestamp.hour  Timestamp      24       0%     64  1.5 KiB",
         ]
     )
     assert [f.column for f in schema.users] == ["user_id", "age"]
     assert [f.column for f in schema.items] == ["color", "title"]
+    assert [f.column for f in schema.context] == ["timestamp.hour"]
     assert Schema.from_meta(json.loads(json.dumps(schema.to_meta()))) == schema
 
 
 def test_an_empty_schema_is_a_head() -> None:
-    assert repr(Schema(())) == "side  column  kind  values  missing  note"
+    assert repr(Schema(())) == "side  column  kind  values  missing  width  memory  note"

@@ -160,10 +160,222 @@ def test_a_width_of_its_own_needs_hidden_layers(data: Any) -> None:
     assert quick(user_features=[gender], hidden=(8,)).fit(data.ratings, users=data.users).recommend([1]).shape[0] == 10
 
 
+def test_vectors_as_they_are_must_fit_where_columns_are_summed(data: Any) -> None:
+    items = data.items.assign(vector=list(np.ones((len(data.items), 5), dtype="float32")))
+    sentence = (
+        "fit: column 'vector' holds vectors of 5 numbers, but without project=True they must have 8 (dim), since columns are "
+        "summed without hidden layers; leave project out, or pass hidden=(128,)"
+    )
+    given = [tt.Vector("vector", project=False)]
+    with pytest.raises(SchemaError, match=exactly(sentence)):
+        quick(item_features=given).fit(data.ratings, items=items)
+    assert len(quick(item_features=given, hidden=(8,)).fit(data.ratings, items=items).recommend([1], k=3)) == 3
+    assert len(quick(item_features=given, dim=5).fit(data.ratings, items=items).recommend([1], k=3)) == 3
+
+
+def test_columns_of_one_table_have_one_width(data: Any) -> None:
+    items = data.items.assign(first=[genres[0] for genres in data.items.genres])
+    features = [tt.Category("first", table="genre", width=4), tt.Categories("genres", table="genre", width=6)]
+    sentence = (
+        "fit: column 'genres' has width 6 in the table 'genre', but a column before it has 4; give all columns of a table the "
+        "same width"
+    )
+    with pytest.raises(SchemaError, match=exactly(sentence)):
+        quick(item_features=features, hidden=(8,)).fit(data.ratings, items=items)
+
+
+def test_a_file_from_before_these_towers_is_refused(data: Any, tmp_path: Any) -> None:
+    model = quick().fit(data.ratings)
+    state = model._state
+    model._state = lambda: ({name: part for name, part in state()[0].items() if name != "sides"}, state()[1])  # type: ignore[method-assign]
+    model.save(tmp_path / "old")
+    with pytest.raises(
+        DataError, match=r"does not hold a whole TwoTower \(it was written before this version's towers; fit"
+    ):
+        tt.load(tmp_path / "old")
+
+
 def test_tables_may_be_of_another_library_than_the_interactions(data: Any) -> None:
     users, items = pl.from_pandas(data.users), pl.from_pandas(data.items)
     mixed = quick().fit(data.ratings, users=users, items=items)
     assert mixed.recommend(k=3).equals(quick().fit(data.ratings, users=data.users, items=data.items).recommend(k=3))
+
+
+# --- layers -----------------------------------------------------------------------------------------------------------
+
+LAYERS: list[dict[str, Any]] = [
+    {"cross_layers": 2},
+    {"cross_layers": 1, "cross_rank": 3},
+    {"cross_layers": 2, "hidden": (16, 16), "residual": True, "layer_norm": True},
+    {"cross_layers": 2, "hidden": (12,), "cross": "parallel", "dropout": 0.1, "activation": "gelu"},
+    {"hidden": (12, 12, 12), "residual": True, "dropout": 0.2},
+]
+
+
+@pytest.mark.parametrize("options", LAYERS, ids=lambda options: "-".join(map(str, options)))
+def test_every_kind_of_layers_learns_and_keeps_its_bytes(data: Any, options: dict[str, Any], tmp_path: Any) -> None:
+    files = []
+    for number, n_jobs in enumerate((1, 2, 7)):
+        model = quick(n_jobs=n_jobs, epochs=4, **options).fit(data.ratings, users=data.users, items=data.items)
+        model.save(tmp_path / f"{number}.twotower")
+        files.append((tmp_path / f"{number}.twotower").read_bytes())
+    assert files[1:] == files[:1] * 2
+    loss = model.learning_curve_["loss"]
+    assert loss.iloc[-1] < loss.iloc[0] - 0.05
+    loaded = tt.load(tmp_path / "0.twotower")
+    assert loaded.recommend(k=5).equals(model.recommend(k=5))
+    assert loaded.get_params()["cross_layers"] == model.cross_layers
+
+
+def test_widths_follow_the_number_of_values_under_layers(data: Any) -> None:
+    options: dict[str, Any] = {
+        "dim": 32,
+        "hidden": (16,),
+        "user_features": ["gender", tt.Category("occupation", width=6), "age"],
+    }
+    model = quick(**options).fit(data.ratings, users=data.users)
+    widths = {field.column: field.width for field in model.schema_.users}
+    assert widths == {"user_id": 32, "gender": 4, "occupation": 6, "age": 8}
+    summed = quick(dim=32, user_features=["gender", "age"]).fit(data.ratings, users=data.users)
+    assert {field.width for field in summed.schema_.users if field.kind != "left out"} == {32}
+    gender = next(field for field in summed.schema_.users if field.column == "gender")
+    assert gender.memory == 4 * 32 * (gender.values + 1)
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def test_without_ids_the_features_are_all_there_is(data: Any) -> None:
+    options = {"user_features": [tt.Id("user_id", dropout=1.0), tt.Category("gender")], "item_features": []}
+    model = quick(**options).fit(data.ratings, users=data.users)
+    vectors = model.user_embeddings()
+    assert len(np.unique(vectors, axis=0)) == data.users.gender.nunique()
+    assert model._parameters["table.user_id"].shape == (1, 8)
+
+
+def test_rare_ids_share_the_vector_of_the_unknown(data: Any) -> None:
+    counts = data.ratings.item_id.value_counts()
+    limit = int(counts.median())
+    model = quick(item_features=[tt.Id("item_id", min_count=limit)]).fit(data.ratings)
+    vectors = {item: vector.tobytes() for item, vector in zip(model.item_ids_, model.item_embeddings(), strict=True)}
+    rare = {vectors[item] for item in counts.index[counts < limit]}
+    assert len(rare) == 1
+    assert len(set(vectors.values())) == (counts >= limit).sum() + 1
+    line = next(field for field in model.schema_.items if field.kind == "Id")
+    assert line.note == f"{(counts < limit).sum()} share the vector of the unknown"
+
+
+def test_the_unknown_is_trained_where_there_are_features(data: Any) -> None:
+    tables = {"users": data.users, "items": data.items}
+    first = quick(epochs=1, learning_rate=1e-9).fit(data.ratings, **tables)._parameters["table.user_id"][0]
+    assert not np.allclose(quick().fit(data.ratings, **tables)._parameters["table.user_id"][0], first, atol=1e-3)
+    own = [tt.Id("user_id", dropout=0.0), "gender"]
+    assert np.allclose(
+        quick(user_features=own).fit(data.ratings, **tables)._parameters["table.user_id"][0], first, atol=1e-3
+    )
+    ids_only = quick().fit(data.ratings)
+    assert ids_only._sides.users.unknown_share == ids_only._sides.items.unknown_share == 0
+    assert not ids_only._serves_unknown
+
+
+def test_columns_of_one_table_share_their_vectors(data: Any) -> None:
+    items = data.items.assign(first=[genres[0] for genres in data.items.genres])
+    users = data.users.assign(favourite=[data.items.genres.iloc[n % 100][0] for n in range(len(data.users))])
+    model = quick(
+        user_features=[tt.Category("favourite", table="genre")],
+        item_features=[tt.Category("first", table="genre"), tt.Categories("genres", table="genre")],
+    ).fit(data.ratings, users=users, items=items)
+    tables = [name for name in model._parameters if name.startswith("table.")]
+    assert sorted(tables) == ["table.item_bias", "table.item_id", "table.shared.genre", "table.user_id"]
+    likes = data.ratings.drop_duplicates("user_id").assign(item_id=1)[["user_id", "item_id"]]
+    assert np.isfinite(model.predict(likes)).all()
+
+
+def test_a_column_of_items_shares_the_vectors_of_the_ids(data: Any) -> None:
+    items = data.items.assign(like=[[1 + n % 120, 1 + (n + 1) % 120] for n in range(len(data.items))])
+    model = quick(
+        item_features=[tt.Id("item_id", table="items"), tt.Categories("like", table="items")],
+        user_features=[tt.History()],
+    ).fit(data.ratings, items=items)
+    assert model._parameters["table.shared.items"].shape == (121, 8)
+    more = items.head(1).assign(item_id=900)
+    new = pd.DataFrame({"user_id": [1], "item_id": [900]})
+    model.partial_fit(new, items=more, epochs=1)
+    assert model._parameters["table.shared.items"].shape == (122, 8)
+
+
+# --- every kind of column ---------------------------------------------------------------------------------------------
+
+
+def all_kinds(data: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rng = np.random.default_rng(0)
+    users = data.users.assign(joined=pd.to_datetime(1_500_000_000 + 86_400 * data.users.user_id, unit="s"))
+    vectors = [None if n % 7 == 3 else rng.normal(size=5).astype("float32") for n in range(len(data.items))]
+    return users, data.items.assign(vector=vectors, price=rng.lognormal(size=len(data.items)))
+
+
+KINDS: dict[str, Any] = {
+    "user_features": [
+        tt.Id("user_id", dropout=0.2), tt.Category("gender"), tt.Numeric("age", buckets=5), tt.Timestamp("joined", parts=("year",)),
+        tt.Category("occupation", min_count=2), tt.History(max_length=10),
+    ],
+    "item_features": [
+        tt.Id("item_id", min_count=2), tt.Text("title", chars=(3, 4), words=None), tt.Categories("genres", pooling="sqrt"),
+        tt.Numeric("price", scale="log"), tt.Vector("vector"), "year",
+    ],
+    "context_features": [tt.Timestamp("timestamp", parts=("weekday",), buckets=8)],
+    "time_col": "timestamp",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"hidden": (16,)}, {"cross_layers": 1}], ids=str)
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_all_kinds_in_one_model(data: Any, options: dict[str, Any], kind: str, tmp_path: Any) -> None:
+    users, items = all_kinds(data)
+    strangers = users.head(5).assign(user_id=range(-5, 0), history=[[1, 2], [], None, [5], [7, 8, 9]], timestamp=1.6e9)
+    tables = [data.ratings, users, items, strangers]
+    if kind == "polars":
+        tables = [pl.from_pandas(table) for table in tables]
+    ratings, users, items, strangers = tables
+    model = quick(**KINDS, **options).fit(ratings, users=users, items=items)
+    lists = model.recommend(strangers, k=6, on_unknown="features")
+    assert type(lists) is type(ratings)
+    assert len(lists) == 30
+    model.save(tmp_path / "model")
+    loaded = tt.load(tmp_path / "model")
+    assert loaded.recommend(strangers, k=6, on_unknown="features").equals(lists)
+    assert repr(loaded.schema_) == repr(model.schema_)
+    assert loaded.get_params() | {"n_jobs": 1, "verbose": 0} == model.get_params()
+    # A row alone and all kinds of companions: the same bits.
+    alone = model.recommend(strangers[2:3], k=6, on_unknown="features")
+    assert np.array_equal(np.asarray(alone["score"]), np.asarray(lists["score"])[12:18])
+
+
+def test_known_and_unknown_people_in_one_frame(data: Any) -> None:
+    model = quick(user_features=["gender", "age"]).fit(data.ratings, users=data.users)
+    frame = pd.concat([data.users.head(3), data.users.head(2).assign(user_id=[-1, -2], age=[20, None])])
+    lists = model.recommend(frame, k=4, on_unknown="features")
+    assert lists.user_id.tolist() == np.repeat(frame.user_id.to_numpy(), 4).tolist()
+    known = model.recommend(data.users.user_id.head(3).tolist(), k=4)
+    assert lists.head(12).reset_index(drop=True).equals(known)
+    # Known people need no features, whatever the frame says of them.
+    assert model.recommend(pd.DataFrame({"user_id": [1, 2], "age": ["x", "y"]}), k=4).equals(
+        model.recommend([1, 2], k=4)
+    )
+    # Ids alone: nothing is known of them.
+    assert len(model.recommend([-7], k=4, on_unknown="features")) == 4
+    popular = model.recommend(pd.DataFrame({"user_id": [1, -9]}), k=4, on_unknown="popular")
+    assert len(popular) == 8
+
+
+def test_many_strangers_at_once(data: Any) -> None:
+    model = quick(user_features=["gender", "age", tt.History()], n_jobs=-1).fit(data.ratings, users=data.users)
+    frame = pd.concat([data.users] * 70, ignore_index=True)
+    frame = frame.assign(user_id=-1 - np.arange(len(frame)), history=[[1 + n % 100, 5] for n in range(len(frame))])
+    lists = model.recommend(frame, k=3, on_unknown="features")
+    assert len(lists) == 3 * len(frame)
+    again = model.recommend(frame.iloc[8190:8194], k=3, on_unknown="features")
+    assert again.score.tolist() == lists.score.iloc[3 * 8190 : 3 * 8194].tolist()
 
 
 # --- validation and interruption --------------------------------------------------------------------------------------
@@ -274,6 +486,24 @@ def test_a_loss_that_is_no_number_says_what_to_try(data: Any) -> None:
         ({"negatives": -1}, "fit: negatives is -1, but must be at least 0"),
         ({"random_state": -1}, "fit: random_state is -1, but must be at least 0"),
         ({"item_bias": "yes"}, "fit: item_bias is 'yes', but must be True or False"),
+        ({"residual": 1}, "fit: residual is 1, but must be True or False"),
+        ({"cross_layers": -1}, "fit: cross_layers is -1, but must be at least 0"),
+        ({"cross": "beside"}, "fit: cross is 'beside', but must be one of 'stacked', 'parallel'"),
+        ({"cross_rank": 0}, "fit: cross_rank is 0, but must be at least 1"),
+        ({"group_size": 0}, "fit: group_size is 0, but must be at least 1"),
+        (
+            {"cross_rank": 8},
+            "fit: cross_rank is 8, but cross_layers is 0; pass cross_layers= too, or leave cross_rank out",
+        ),
+        (
+            {"cross": "parallel", "cross_layers": 2},
+            "fit: cross is 'parallel', but cross_layers is 2 and hidden is (); pass both, or leave cross out",
+        ),
+        (
+            {"residual": True, "hidden": (32, 16)},
+            "fit: residual is True, but hidden is (32, 16), where no layer has the width of the one before it; "
+            "pass hidden=(128, 128), or leave residual out",
+        ),
         (
             {"eval_metric": "coverage@10"},
             "fit: eval_metric is 'coverage@10', but must be a metric of single users, such as 'ndcg@10'",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twotower.errors import DataError, UnknownIdError
+from twotower.errors import DataError, SchemaError, UnknownIdError
 from twotower.vocabulary import Vocabulary
 
 D = decimal.Decimal
@@ -256,3 +256,119 @@ def test_the_order_of_the_rows_does_not_matter(values: list[int], random: Any) -
     shuffled = list(values)
     random.shuffle(shuffled)
     assert Vocabulary.fit(values).ids.tolist() == Vocabulary.fit(shuffled).ids.tolist() == sorted(set(values))
+
+
+# --- growth -----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([st.integers(-40, 40), st.integers(-(2**63), 2**63 - 1), st.text(max_size=2), st.dates()]).flatmap(
+        lambda kind: st.tuples(*(st.lists(kind, max_size=12) for _ in range(4)))
+    )
+)
+def test_extended_ids_keep_their_rows(lists: tuple[list[Any], ...]) -> None:
+    first, second, third, asked = lists
+    vocabulary = Vocabulary.fit(first)
+    known = vocabulary.ids.tolist()
+    for further in (second, third):
+        vocabulary = vocabulary.extended(further)
+        known += sorted(set(further) - set(known))
+        assert vocabulary.ids.tolist() == known
+    place = {value: row for row, value in enumerate(known)}
+    for some in (asked, first + second + third):
+        assert vocabulary.encode(some).tolist() == [place.get(value, -1) for value in some]
+    again = Vocabulary.from_state(*vocabulary.state())
+    assert again.encode(known + asked).tolist() == vocabulary.encode(known + asked).tolist()
+    assert vocabulary.decode(range(vocabulary.size)).tolist() == known
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("step", [1, 3, 10**9])
+def test_extended_whole_numbers_dense_and_sparse(size: int, step: int) -> None:
+    ids = np.random.default_rng(size).permutation((np.arange(2 * size + 1) - size) * step)
+    vocabulary = Vocabulary.fit(ids[:size]).extended(ids[size:])
+    wanted = np.concatenate([np.sort(ids[:size]), np.sort(ids[size:])])
+    np.testing.assert_array_equal(vocabulary.ids.values, wanted)
+    np.testing.assert_array_equal(vocabulary.encode(wanted), np.arange(len(wanted)))
+    missed = np.setdiff1d(np.concatenate([ids - 1, ids + 1, [2**63 - 1]]), ids)
+    assert (vocabulary.encode(missed) == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("fitted", "further", "ids", "label"),
+    [
+        (np.array([5], np.int8), [3, 5], [5, 3], "int8"),
+        (np.array([5], np.int8), [300], [5, 300], "int64"),
+        (np.array([5], np.int64), np.array([2**63 - 1], np.uint64), [5, 2**63 - 1], "int64"),
+        (np.array([5], np.uint32), [-1], [5, -1], "int64"),
+        (np.array([5], np.int64), [7.0], [5, 7], "int64"),
+        (np.array([0.5]), [7], [0.5, 7.0], "float64"),
+        (np.array([0.5], np.float32), [0.1], [0.5, 0.1], "float64"),
+        (["b"], ["a", "c", "b"], ["b", "a", "c"], "string"),
+        (["b", 1], ["a", 2], ["b", 1, "a", 2], "mixed objects"),
+        ([], [2, 1], [1, 2], "int64"),
+        ([2, 1], [], [1, 2], "int64"),
+        ([2, 1], [2], [1, 2], "int64"),
+        ([True], [False], [True, False], "bool"),
+        ([dt.date(2020, 1, 2)], [dt.date(2020, 1, 1)], [dt.date(2020, 1, 2), dt.date(2020, 1, 1)], "date"),
+        ([D("1.5")], [D("0.5")], [D("1.5"), D("0.5")], "decimal"),
+    ],
+)
+def test_extended_dtypes(fitted: Any, further: Any, ids: list[Any], label: str) -> None:
+    found = Vocabulary.fit(fitted).extended(further)
+    assert found.ids.tolist() == ids
+    assert found.dtype.label == label
+    assert found.encode(further).tolist() == [ids.index(v) for v in list(further)]
+
+
+def test_times_of_a_finer_unit() -> None:
+    coarse = Vocabulary.fit(np.array(["2020-01-01"], dtype="datetime64[s]"))
+    found = coarse.extended(np.array(["2019-01-01T00:00:00.5"], dtype="datetime64[ms]"))
+    assert found.dtype.label == "datetime[ms]"
+    assert found.encode(np.array(["2020-01-01", "2019-01-01T00:00:00.500"], dtype="datetime64[ns]")).tolist() == [0, 1]
+
+
+def test_an_enum_has_its_new_levels() -> None:
+    found = Vocabulary.fit(pl.Series(["b", "a"], dtype=pl.Enum(["b", "a", "z"]))).extended(["c", "z"])
+    assert found.dtype.levels == ("b", "a", "z", "c")
+    assert found.ids.tolist() == ["a", "b", "c", "z"]
+
+
+@pytest.mark.parametrize(
+    ("fitted", "further", "error", "message"),
+    [
+        (
+            [1, 2],
+            ["3"],
+            SchemaError,
+            "add_items: ids holds string ids, but the fitted ids are int64; convert them to int64",
+        ),
+        (
+            [1, 2],
+            [2.5],
+            SchemaError,
+            "add_items: ids holds float64 ids that int64, the type of the fitted ids, cannot hold; convert them to int64",
+        ),
+        (
+            [-1],
+            np.array([2**64 - 1], np.uint64),
+            SchemaError,
+            "add_items: ids holds uint64 ids that int64, the type of the fitted ids, cannot hold; convert them to int64",
+        ),
+        (
+            [1],
+            [2, None],
+            DataError,
+            "add_items: ids has no id in 1 row (first: 1); drop these rows or give them an id",
+        ),
+    ],
+)
+def test_ids_that_cannot_be_added(fitted: Any, further: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        Vocabulary.fit(fitted).extended(further, "add_items: ids")
+    assert str(caught.value) == message
+
+
+def test_missing_ids_can_be_skipped_in_growth_too() -> None:
+    assert Vocabulary.fit([1]).extended([None, 2], missing="skip").ids.tolist() == [1, 2]

@@ -22,44 +22,54 @@ except PackageNotFoundError:  # a source tree on the path
 _HOME = {
     "Categories": "schema",
     "Category": "schema",
+    "History": "schema",
     "Id": "schema",
     "Numeric": "schema",
     "Popularity": "models",
+    "Text": "schema",
+    "Timestamp": "schema",
     "TwoTower": "models",
+    "Vector": "schema",
     "cpu_info": "cpu",
     "datasets": "datasets",
     "errors": "errors",
     "evaluate": "evaluation.evaluate",
+    "features": "features",
     "load": "models",
     "plotting": "plotting",
     "split": "evaluation.split",
 }
-_MODULES = frozenset({"datasets", "errors", "plotting", "split"})
+_MODULES = frozenset({"datasets", "errors", "features", "plotting", "split"})
 
 __all__ = [
     "Categories",
     "Category",
+    "History",
     "Id",
     "Numeric",
     "Popularity",
+    "Text",
+    "Timestamp",
     "TwoTower",
+    "Vector",
     "__version__",
     "cpu_info",
     "datasets",
     "errors",
     "evaluate",
+    "features",
     "load",
     "plotting",
     "split",
 ]
 
 if TYPE_CHECKING:
-    from twotower import datasets, errors, plotting
+    from twotower import datasets, errors, features, plotting
     from twotower.cpu import cpu_info
     from twotower.evaluation import split
     from twotower.evaluation.evaluate import evaluate
     from twotower.models import Popularity, TwoTower, load
-    from twotower.schema import Categories, Category, Id, Numeric
+    from twotower.schema import Categories, Category, History, Id, Numeric, Text, Timestamp, Vector
 
 
 def __getattr__(name: str) -> Any:

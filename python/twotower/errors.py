@@ -20,6 +20,9 @@ __all__ = [
     "first_five",
 ]
 
+# Longer text is cut in a message.
+LONGEST = 100
+
 
 class TwoTowerError(Exception):
     """Base of all exceptions of this package."""
@@ -93,4 +96,6 @@ def _word(value: object) -> str:
         return str(value) if getattr(dtype, "kind", "") in "Mm" else repr(value.item())  # type: ignore[attr-defined]
     if type(value).__module__ in ("datetime", "decimal"):
         return str(value)
+    if isinstance(value, (str, bytes)) and len(value) > LONGEST:
+        return f"{value[:LONGEST]!r}... ({count_of(len(value), 'character')})"
     return repr(value)

@@ -94,6 +94,9 @@ def write(column: IdColumn, library: str) -> Any:
     return writers[library](column)
 
 
+_ARROW_LISTS = ("list", "large_list", "fixed_size_list")
+
+
 def flatten(native: Any) -> tuple[npt.NDArray[np.int64], Any] | None:
     """Take a column of lists apart without a Python object per list, where its library can.
 
@@ -110,12 +113,19 @@ def flatten(native: Any) -> tuple[npt.NDArray[np.int64], Any] | None:
         None instead of both for columns of Python lists, and for libraries without lists.
     """
     library = type(native).__module__.partition(".")[0]
+    if library == "polars" and str(native.dtype).startswith("Array"):
+        native = native.arr.to_list()
     if library == "polars" and str(native.dtype).startswith("List"):
         lengths = native.list.len().fill_null(0)
-        # explode() makes a null of an empty list.
-        return lengths.to_numpy().astype(np.int64), native.filter(lengths > 0).explode()
-    if library == "pyarrow" and str(native.type).startswith(("list", "large_list")):
-        compute = importlib.import_module("pyarrow.compute")
+        # explode() makes a null of an empty list; where none is, nothing needs to be copied.
+        filled = native if len(lengths) and lengths.min() > 0 else native.filter(lengths > 0)
+        return lengths.to_numpy().astype(np.int64), filled.explode()
+    if library == "pandas" and str(getattr(native.dtype, "pyarrow_dtype", "")).startswith(_ARROW_LISTS):
+        library, native = "pyarrow", importlib.import_module("pyarrow").array(native)
+    if library == "pyarrow" and str(native.type).startswith(_ARROW_LISTS):
+        pyarrow, compute = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.compute")
+        if str(native.type).startswith("fixed_size_list"):
+            native = native.cast(pyarrow.list_(native.type.value_type))
         lengths = compute.fill_null(compute.list_value_length(native), 0)
         return lengths.to_numpy().astype(np.int64), compute.list_flatten(native)
     return None

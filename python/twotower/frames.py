@@ -12,7 +12,6 @@ import importlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any, TypeAlias, TypeVar, cast
 
 import narwhals as nw
@@ -20,24 +19,28 @@ import narwhals.dependencies
 import numpy as np
 import numpy.typing as npt
 
-from twotower import frame_ids
+from twotower import frame_ids, frame_lists, frame_texts
 from twotower import ids as _ids
 from twotower.errors import DataError, SchemaError, count_of, first_five
+from twotower.frame_texts import Texts
 from twotower.ids import Array, IdColumn
 
 __all__ = [
     "Frame",
     "Series",
+    "Texts",
     "build",
     "column",
     "frame_kind",
     "ids",
     "is_table",
+    "join_texts",
     "kind_of",
     "lists",
     "numbers",
     "table",
     "take",
+    "texts",
     "times",
 ]
 
@@ -286,7 +289,9 @@ def times(series: Series, what: str) -> Array:
     return found.values.view(np.int64) if found.values.dtype.kind == "M" else found.values
 
 
-def lists(series: Series, what: str, separator: str | None = None) -> tuple[npt.NDArray[np.int64], IdColumn]:
+def lists(
+    series: Series, what: str, separator: str | None = None, *, keep_missing: bool = False
+) -> tuple[npt.NDArray[np.int64], IdColumn]:
     """Take a column of lists apart.
 
     Parameters
@@ -297,13 +302,15 @@ def lists(series: Series, what: str, separator: str | None = None) -> tuple[npt.
         Start of a message that names the column.
     separator : str, optional
         Splits text; spaces around the parts and empty parts are dropped.
+    keep_missing : bool
+        Mark missing elements, so that a second column of lists can be held beside this one.
 
     Returns
     -------
     offsets : int64 ndarray (n + 1,)
         List i is elements[offsets[i]:offsets[i + 1]]; a missing list is empty.
     elements : IdColumn
-        In the order of the lists (sets: sorted); missing elements are left out.
+        In the order of the lists (sets: sorted); missing elements are left out, or marked.
 
     Raises
     ------
@@ -319,21 +326,54 @@ def lists(series: Series, what: str, separator: str | None = None) -> tuple[npt.
             else "; use Category for single values"
         )
         raise SchemaError(f"{what} holds {_KIND_WORDS.get(kind, kind)} ({series.dtype}), but must hold {wanted}{cure}")
-    native = None if separator else frame_ids.flatten(series.to_native())
-    if native is not None:
-        counts, elements = native[0], ids(native[1], what)
+    if separator:
+        counts, elements = frame_lists.split(ids(series, what), separator)
+    elif kind == "empty":
+        counts, elements = np.zeros(len(series), dtype=np.int64), _ids.from_objects([])
     else:
-        rows = [_elements(value, separator, what) for value in series.to_list()]
-        counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        elements = _ids.from_objects(list(chain.from_iterable(rows)), what)
+        counts, elements = frame_lists.elements(series, what)
     gone = elements.missing_rows()
-    if gone.size:
+    if gone.size and not keep_missing:
         row_of = np.repeat(np.arange(len(counts)), counts)
         counts = counts - np.bincount(row_of[gone], minlength=len(counts))
         keep = np.ones(len(elements), dtype=np.bool_)
         keep[gone] = False
         elements = elements.take(keep)
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), elements
+
+
+def texts(series: Series, what: str) -> Texts:
+    """Read a column of texts as one buffer.
+
+    Parameters
+    ----------
+    series : narwhals.Series
+        Text in any dtype, bytes (taken as UTF-8), categories of text, or nothing but missing values.
+    what : str
+        Start of a message that names the column, such as "fit: column 'title' of items".
+
+    Returns
+    -------
+    Texts
+        `buffer` (uint8, UTF-8), `offsets` (int64, n + 1) and `missing` (bool, n, or None where nothing is missing).
+
+    Raises
+    ------
+    SchemaError
+        Anything else, also among text.
+    """
+    found = frame_texts.read(series, what)
+    if found is None:
+        kind = kind_of(series)
+        words = "numbers" if kind in ("integer", "float", "boolean", "decimal") else _KIND_WORDS.get(kind, kind)
+        cure = (
+            "use Categories for lists, or join their words" if kind == "list" else "use another kind, or make it text"
+        )
+        raise SchemaError(f"{what} holds {words} ({series.dtype}), but must hold text; {cure}")
+    return found
+
+
+join_texts = frame_texts.join
 
 
 def take(frame: FrameOrSeries, rows: Array) -> FrameOrSeries:
@@ -412,18 +452,3 @@ def _kind_of_objects(values: Sequence[Any]) -> str:
     if found.dtype.kind == "object" and all(isinstance(v, dt.timedelta) for v in found.values):
         return "duration"
     return found.dtype.kind
-
-
-def _elements(value: Any, separator: str | None, what: str) -> list[Any]:
-    if value is None or value is not value or type(value).__name__ in ("NAType", "float"):
-        return []
-    if separator is not None:
-        return [part for part in (p.strip() for p in str(value).split(separator)) if part]
-    if isinstance(value, (set, frozenset)):
-        # The order of a set of words differs from run to run, and sums of floats with it.
-        return sorted(value, key=lambda v: (type(v).__name__, v))
-    if isinstance(value, np.ndarray):
-        return cast("list[Any]", value.tolist())
-    if not isinstance(value, (list, tuple)):
-        raise SchemaError(f"{what} holds {type(value).__name__} {value!r} among lists; make every value a list")
-    return list(value)

@@ -37,6 +37,8 @@ class Encoded:
         At least 0 and finite. 0 is "seen, but not liked": no positive example. None when all are 1.
     times : integer or float64 ndarray (n,) or None
         Sorts like the time column, where one was named.
+    ratings : float32 ndarray (n,) or None
+        Values of the rating column, where one was named; finite.
     """
 
     users: Vocabulary
@@ -45,9 +47,15 @@ class Encoded:
     item_rows: Rows
     weights: npt.NDArray[np.float32] | None = None
     times: Array | None = None
+    ratings: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.user_rows)
+
+    def take(self, positions: Array) -> Encoded:
+        """Pick rows by position (integers in range, any order, repeats allowed) or by a mask."""
+        optional = (None if a is None else a[positions] for a in (self.weights, self.times, self.ratings))
+        return Encoded(self.users, self.items, self.user_rows[positions], self.item_rows[positions], *optional)
 
 
 def encode_interactions(
@@ -112,7 +120,8 @@ def encode_interactions(
     if len(table) == 0:
         raise DataError(f"{what}: interactions has no rows, but must have at least 1; check the filter that made it")
     ids = [_ids(series, name, what) for series, name in ((user_series, user_col), (item_series, item_col))]
-    weights = _weights(table, rating_col, min_rating, weight_col, what)
+    ratings = None if rating_col is None else _finite(frames.column(table, rating_col, place), rating_col, what)
+    weights = _weights(table, ratings, min_rating, weight_col, what)
     times = None
     if time_col is not None:
         times = frames.times(frames.column(table, time_col, place), f"{what}: column {time_col!r}")
@@ -127,7 +136,8 @@ def encode_interactions(
         ):
             if (found < 0).any():
                 raise DataError(_outside(side, name, vocabulary, column, found, what))
-    return Encoded(learned[0], learned[1], rows[0], rows[1], weights, times)
+    kept = None if ratings is None else _float32(ratings, str(rating_col), what, "divide the ratings by a power of ten")
+    return Encoded(learned[0], learned[1], rows[0], rows[1], weights, times, kept)
 
 
 def catalogue_vocabulary(frame: Any, id_col: str, *, side: Side, what: str = "fit") -> Vocabulary:
@@ -253,22 +263,25 @@ def _ids(series: frames.Series, name: str, what: str, table: str = "interactions
 
 
 def _weights(
-    table: frames.Frame, rating_col: str | None, min_rating: float | None, weight_col: str | None, what: str
+    table: frames.Frame, ratings: Array | None, min_rating: float | None, weight_col: str | None, what: str
 ) -> npt.NDArray[np.float32] | None:
     place = f"{what}: interactions"
     weights: npt.NDArray[np.float32] | None = None
     if weight_col is not None:
         values = _finite(frames.column(table, weight_col, place), weight_col, what)
         _refuse(values < 0, "negative", weight_col, what, "a weight is 0 or more, and 0 means seen but not liked")
-        with np.errstate(over="ignore"):
-            weights = values.astype(np.float32)
-        _refuse(np.isinf(weights), "too large for float32", weight_col, what, "divide the weights by their mean")
-    if rating_col is not None:
-        ratings = _finite(frames.column(table, rating_col, place), rating_col, what)
-        if min_rating is not None:
-            liked = (ratings >= min_rating).astype(np.float32)
-            weights = liked if weights is None else weights * liked
+        weights = _float32(values, weight_col, what, "divide the weights by their mean")
+    if ratings is not None and min_rating is not None:
+        liked = (ratings >= min_rating).astype(np.float32)
+        weights = liked if weights is None else weights * liked
     return weights
+
+
+def _float32(values: npt.NDArray[np.float64], name: str, what: str, cure: str) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    _refuse(np.isinf(found), "too large for float32", name, what, cure)
+    return found
 
 
 def _finite(series: frames.Series, name: str, what: str) -> npt.NDArray[np.float64]:

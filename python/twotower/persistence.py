@@ -28,7 +28,7 @@ from twotower.ids import Array, IdColumn, IdType
 __all__ = ["FORMAT", "ids_from_state", "ids_to_state", "prefix", "read", "unprefix", "write"]
 
 # Raised by one when an older twotower could not read, or would misread, what this one writes.
-FORMAT = 1
+FORMAT = 2
 _KEY = "twotower"
 
 

@@ -54,7 +54,7 @@ def learning_curve(model: Any, *, ax: Axes | None = None) -> Axes:
     >>> import twotower as tt
     >>> from twotower import plotting
     >>> train, valid = tt.split.random(tt.datasets.synthetic(200, 100, 4_000).ratings, test=0.1)
-    >>> model = tt.TwoTower(epochs=3, verbose=0).fit(train, eval_set=valid)
+    >>> model = tt.TwoTower(epochs=10, verbose=0).fit(train, eval_set=valid)
     >>> axes = plotting.learning_curve(model)
     >>> axes.get_xlabel(), axes.get_ylabel()
     ('epoch', 'loss')

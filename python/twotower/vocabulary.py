@@ -8,28 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from twotower import frames, persistence
 from twotower.errors import DataError, UnknownIdError, count_of, first_five
+from twotower.id_lookup import BLOCK, Lookup, Rows, family_of, flat, joined, sorted_distinct
 from twotower.ids import Array, IdColumn, IdType, comparable, objects
 
 __all__ = ["Rows", "Vocabulary"]
-
-Rows: TypeAlias = npt.NDArray[np.int32]
-
-# Rows looked up at a time: the helper arrays of a block stay in the cache.
-_BLOCK = 1 << 16
 
 
 class Vocabulary:
     """The ids of one column, each with a row.
 
-    Rows ascend with the ids where these can be compared, and follow the first appearance otherwise. Made by `fit` or
-    `from_state`; does not change afterwards.
+    Rows ascend with the ids where these can be compared, and follow the first appearance otherwise; those of ids that
+    came later (`extended`) follow the rows that were there. Made by `fit`, `extended` or `from_state`; does not change
+    afterwards.
 
     Examples
     --------
@@ -41,7 +37,7 @@ class Vocabulary:
     def __init__(self, column: IdColumn) -> None:
         self._values = column.values
         self._dtype = column.dtype
-        self._table: Rows | None = None
+        self._lookup: Lookup | None = None
         self._places: dict[Any, int] | None = None
 
     @classmethod
@@ -73,6 +69,50 @@ class Vocabulary:
         if gone.size and missing == "raise":
             raise DataError(_missing_ids(what, gone))
         return cls(_distinct(column, what))
+
+    def extended(self, values: Any, what: str = "ids", *, missing: str = "raise") -> Vocabulary:
+        """Learn further ids; the rows of the old ones stay.
+
+        Parameters
+        ----------
+        values : column, ndarray (n,) or list
+            Anything `frames.ids` takes; ids that are known already are passed over.
+        what : str
+            Start of a message, such as "add_items: column 'item_id'".
+        missing : {"raise", "skip"}
+            What to do about missing ids.
+
+        Returns
+        -------
+        Vocabulary
+            With the new ids after the old ones, in the order in which `fit` would put them. Numbers keep the fitted
+            dtype where it holds the new ones, else take a wider one.
+
+        Raises
+        ------
+        SchemaError
+            Ids that cannot be told apart by the same rules, such as text beside numbers.
+        DataError
+            Missing or infinite ids.
+
+        Examples
+        --------
+        >>> words = Vocabulary.fit(["pear", "apple"]).extended(["zucchini", "pear", "fig"])
+        >>> words.encode(["apple", "pear", "fig", "zucchini"]).tolist()
+        [0, 1, 2, 3]
+        """
+        column = frames.ids(values, what)
+        found = Vocabulary.fit(column, what, missing=missing)
+        if self.size == 0 or found.size == 0:
+            return self if self.size else found
+        new = found.ids.take(self.encode(found.ids, what) < 0)
+        return self if len(new) == 0 else Vocabulary(joined(self.ids, new, what))
+
+    def is_of_another_type(self, values: IdColumn) -> bool:
+        """Tell whether none of these ids can be known, for they are of another type than all of the fitted ones."""
+        mine, theirs = family_of(self._dtype), family_of(values.dtype)
+        some = self.size > 0 and values.missing_rows().size < len(values)
+        return some and mine != theirs and "object" not in (mine, theirs) and {mine, theirs} != {"number", "decimal"}
 
     @property
     def size(self) -> int:
@@ -170,7 +210,7 @@ class Vocabulary:
         names = list(dict.fromkeys(column.take(unknown).tolist()))
         text = f"{what}: {unknown.size} of {count_of(len(column), 'id')} {'is' if unknown.size == 1 else 'are'} unknown"
         text += f" (first: {first_five(names)})"
-        if _family(column.dtype) != _family(self._dtype):
+        if family_of(column.dtype) != family_of(self._dtype):
             text += f"; the fitted ids are {self._dtype.label}, these are {column.dtype.label}"
         return text
 
@@ -221,21 +261,21 @@ class Vocabulary:
             or "decimal" in (mine.kind, theirs.kind)
             or mine.kind in ("string", "bytes")
         ):
-            if _family(mine) != _family(theirs) and mine.kind in ("string", "bytes") and theirs.kind != "object":
+            if family_of(mine) != family_of(theirs) and mine.kind in ("string", "bytes") and theirs.kind != "object":
                 return np.full(len(column.values), -1, dtype=np.int32)
             return self._find_objects(column)
-        if _family(mine) != _family(theirs):
+        if family_of(mine) != family_of(theirs):
             return np.full(len(column.values), -1, dtype=np.int32)
         out = np.empty(len(column.values), dtype=np.int32)
-        values, query = _flat(self._values), _flat(column.values)
-        if mine.kind == "integer" and self._table is None:
-            self._table = _dense_table(values)
-        for start in range(0, len(query), _BLOCK):
-            block, same = comparable(query[start : start + _BLOCK], values.dtype)
-            rows = _search(values, block, self._table)
+        if self._lookup is None:
+            self._lookup = Lookup(flat(self._values))
+        query, dtype = flat(column.values), self._lookup.values.dtype
+        for start in range(0, len(query), BLOCK):
+            block, same = comparable(query[start : start + BLOCK], dtype)
+            rows = self._lookup.find(block)
             if same is not None:
                 rows[~same] = -1
-            out[start : start + _BLOCK] = rows
+            out[start : start + BLOCK] = rows
         return out
 
     def _find_objects(self, column: IdColumn) -> Rows:
@@ -251,12 +291,6 @@ def _missing_ids(what: str, rows: Array) -> str:
         f"{what} has no id in {count_of(rows.size, 'row')} (first: {first_five(rows.tolist())}); "
         "drop these rows or give them an id"
     )
-
-
-def _family(dtype: IdType) -> str:
-    if dtype.kind == "datetime":
-        return "aware datetime" if dtype.zone else "datetime"
-    return "number" if dtype.kind in ("integer", "float") else dtype.kind
 
 
 def _distinct(column: IdColumn, what: str) -> IdColumn:
@@ -277,7 +311,7 @@ def _distinct(column: IdColumn, what: str) -> IdColumn:
             )
         values = values + values.dtype.type(0)  # -0.0 is 0.0
     if values.dtype.kind != "O":
-        return IdColumn(_sorted_distinct(values), column.dtype)
+        return IdColumn(sorted_distinct(values), column.dtype)
     if column.rows is None:
         return IdColumn(values, column.dtype)
     return IdColumn(objects(_ordered(values.tolist(), column)), column.dtype)
@@ -294,58 +328,3 @@ def _ordered(values: list[Any], column: IdColumn) -> list[Any]:
     assert column.rows is not None
     codes, first = np.unique(column.rows[column.rows >= 0], return_index=True)
     return list(dict.fromkeys(column.values[codes[np.argsort(first, kind="stable")]].tolist()))
-
-
-def _flat(values: Array) -> Array:
-    """Booleans as small integers, so that they can be searched like numbers."""
-    return values.view(np.uint8) if values.dtype.kind == "b" else values
-
-
-def _range(values: Array) -> int:
-    return int(values[-1]) - int(values[0]) + 1
-
-
-def _is_dense(span: int, count: int) -> bool:
-    # A table costs 4 bytes a number in the range; at 16 to an id it is no larger than the ids' own memory times 8.
-    return span <= 16 * count + 4096
-
-
-def _sorted_distinct(values: Array) -> Array:
-    if values.dtype.kind in "iu" and len(values):
-        low, high = int(values.min()), int(values.max())
-        if _is_dense(high - low + 1, len(values)):
-            present = np.zeros(high - low + 1, dtype=np.bool_)
-            for start in range(0, len(values), _BLOCK):
-                present[_offsets(values[start : start + _BLOCK], low)] = True
-            found = np.flatnonzero(present)
-            base = np.uint64(low) if values.dtype.kind == "u" else np.int64(low)
-            return (found.astype(base.dtype) + base).astype(values.dtype)
-    return np.unique(values)
-
-
-def _offsets(values: Array, low: int) -> Array:
-    """Give values - low as array positions, without overflow for a dense range above low."""
-    wide = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64, copy=False)
-    return (wide - wide.dtype.type(low)).astype(np.int64, copy=False)
-
-
-def _dense_table(values: Array) -> Rows | None:
-    """Row of every number from the smallest id to the largest, -1 for those between that are no ids."""
-    if not _is_dense(_range(values), len(values)):
-        return None
-    table = np.full(_range(values), -1, dtype=np.int32)
-    table[_offsets(values, int(values[0]))] = np.arange(len(values), dtype=np.int32)
-    return table
-
-
-def _search(values: Array, query: Array, table: Rows | None) -> Rows:
-    """Rows of the query in ascending values of the same dtype, -1 for unknown."""
-    if table is not None:
-        inside = (query >= values[0]) & (query <= values[-1])
-        rows = table[_offsets(np.where(inside, query, values[0]), int(values[0]))]
-        rows[~inside] = -1
-        return rows
-    rows = np.searchsorted(values, query).astype(np.int32)
-    rows[rows == len(values)] = 0
-    rows[values[rows] != query] = -1
-    return rows

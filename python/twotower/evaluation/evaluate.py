@@ -12,8 +12,9 @@ from twotower import frames
 from twotower._core import core
 from twotower.errors import DataError, UnknownIdError, first_five
 from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, Metric, MetricFunction, parse
-from twotower.features import Vocabulary
 from twotower.ids import IdColumn
+from twotower.models._asked import Asked, Filters
+from twotower.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from twotower.models._recommend import Recommender
@@ -142,7 +143,14 @@ def evaluate(
     for name, model in named.items():
         relevant = truth.relevant(users, model._items.encode(truth.items))
         values.append(
-            _measure(model, user_rows[name][users], relevant, columns, filter_seen=filter_seen, num_threads=n_jobs)
+            _measure(
+                model,
+                Asked(truth.users.take(users), user_rows[name][users]),
+                relevant,
+                columns,
+                filter_seen=filter_seen,
+                num_threads=n_jobs,
+            )
         )
     result: dict[str, Any] = {"model": frames.ids(list(named), "evaluate: models")}
     for metric, column in zip(columns, zip(*values, strict=True), strict=True):
@@ -267,7 +275,7 @@ class _Relevant:
 
 def _measure(
     model: Recommender,
-    user_rows: np.ndarray,
+    asked: Asked,
     relevant: _Relevant,
     metrics: Sequence[Metric],
     *,
@@ -279,16 +287,17 @@ def _measure(
     per_user = [metric for metric in metrics if metric.name in PER_USER and metric.function is None]
     of_catalogue = [metric for metric in metrics if metric.name in OF_CATALOGUE and metric.function is None]
     functions = [metric for metric in metrics if metric.function is not None]
-    values = {metric.label: np.empty(len(user_rows)) for metric in (*per_user, *functions)}
-    shown = np.empty((len(user_rows), max((metric.cutoff for metric in of_catalogue), default=0)), dtype=np.int32)
+    values = {metric.label: np.empty(len(asked)) for metric in (*per_user, *functions)}
+    shown = np.empty((len(asked), max((metric.cutoff for metric in of_catalogue), default=0)), dtype=np.int32)
     users_a_pass = max(1, min(_USERS_A_PASS, _PLACES_A_PASS // depth))
-    for start in range(0, len(user_rows), users_a_pass):
-        end = min(start + users_a_pass, len(user_rows))
+    for start in range(0, len(asked), users_a_pass):
+        end = min(start + users_a_pass, len(asked))
         ranked, _ = model._ranked(
-            user_rows[start:end],
+            asked.take(np.arange(start, end)),
             min(depth, model._items.size),
             filter_seen=filter_seen,
-            allowed=None,
+            filters=Filters(allowed=model._available),
+            on_unknown="popular",
             num_threads=num_threads,
         )
         ranked = np.pad(ranked, ((0, 0), (0, depth - ranked.shape[1])), constant_values=-1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from twotower._core import core
+from twotower.models._asked import Asked, Filters
 from twotower.models._options import check_count, named_options
 from twotower.models._recommend import USERS_A_PASS, Recommender
 
@@ -17,22 +18,23 @@ class DotProductRecommender(Recommender):
     What a subclass gives, beside `fit` that ends with `self._remember(...)`, and `_state` and `_restore`:
 
     - `self._item_vectors_`, float32 (items, width), C-contiguous: set in `fit` and in `_restore`;
-    - `_user_vectors(user_rows, num_threads=...)`, float32 (n, width), C-contiguous: a row alone must give the bits that
-      it gives in a batch;
+    - `_user_vectors(asked, num_threads=...)`, float32 (n, width), C-contiguous: a user alone must give the bits that it
+      gives in a batch;
     - where some columns are not of the likeness of two items or two users (a bias at the end): `_similarity_width`.
 
-    Packed items are made on first use and kept until the next `fit`.
+    Packed items are made on first use and kept until the next `fit`; `_append_item_vectors` and `_replace_item_vectors`
+    change them in place.
     """
 
     _item_vectors_: np.ndarray
 
-    def _user_vectors(self, user_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
-        """Vectors of known users.
+    def _user_vectors(self, asked: Asked, *, num_threads: int) -> np.ndarray:
+        """Vectors of users.
 
         Parameters
         ----------
-        user_rows : int32 (n,)
-            At most `USERS_A_PASS` of them.
+        asked : Asked (n)
+            At most `USERS_A_PASS`; known ones, unless the model says that it serves others.
 
         Returns
         -------
@@ -49,13 +51,11 @@ class DotProductRecommender(Recommender):
     # --- hooks of Recommender -----------------------------------------------------------------------------------------
 
     def _top_k(
-        self, user_rows: np.ndarray, k: int, *, filter_seen: bool, allowed: np.ndarray | None, num_threads: int
+        self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        vectors = self._user_vectors(user_rows, num_threads=num_threads)
-        offsets, items = self._seen
-        seen = {"seen_of_query": user_rows, "seen_offsets": offsets, "seen_items": items} if filter_seen else {}
+        vectors = self._user_vectors(asked, num_threads=num_threads)
         rows, scores = self._packed("scores", self._item_vectors_, num_threads).top_k(
-            vectors, k, allowed=allowed, num_threads=num_threads, **seen
+            vectors, k, num_threads=num_threads, **self._filter_arguments(asked, filters, filter_seen=filter_seen)
         )
         return rows, scores
 
@@ -69,7 +69,7 @@ class DotProductRecommender(Recommender):
         for start, end in zip(starts, ends, strict=True):
             pairs = by_user[done:end]
             scores[pairs] = core.score_pairs(
-                self._user_vectors(users[start : start + USERS_A_PASS], num_threads=num_threads),
+                self._vectors_of(users[start : start + USERS_A_PASS], num_threads),
                 self._item_vectors_,
                 (user_of_pair[pairs] - start).astype(np.int32),
                 item_rows[pairs],
@@ -202,6 +202,7 @@ class DotProductRecommender(Recommender):
                 seen_of_query=np.arange(len(part), dtype=np.int32),
                 seen_offsets=np.arange(len(part) + 1, dtype=np.int64),
                 seen_items=part,
+                allowed=self._available if side == "item" else None,
                 num_threads=num_threads,
             )
         return self._table((column, vocabulary.decode(asked)), (f"similar_{column}", vocabulary), rows, scores)
@@ -210,10 +211,11 @@ class DotProductRecommender(Recommender):
 
     def _all_user_vectors(self, user_rows: np.ndarray, num_threads: int) -> np.ndarray:
         passes = range(0, max(len(user_rows), 1), USERS_A_PASS)
-        parts = [
-            self._user_vectors(user_rows[start : start + USERS_A_PASS], num_threads=num_threads) for start in passes
-        ]
+        parts = [self._vectors_of(user_rows[start : start + USERS_A_PASS], num_threads) for start in passes]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _vectors_of(self, user_rows: np.ndarray, num_threads: int) -> np.ndarray:
+        return self._user_vectors(Asked.known(self._users, user_rows), num_threads=num_threads)
 
     def _directions(self, side: str, num_threads: int) -> np.ndarray:
         """Vectors of length 1, float32 (n, _similarity_width); a zero vector stays zero."""
@@ -221,9 +223,7 @@ class DotProductRecommender(Recommender):
         if name not in self._cache:
             everyone = np.arange(self._users.size, dtype=np.int32)
             vectors = self._item_vectors_ if side == "item" else self._all_user_vectors(everyone, num_threads)
-            vectors = vectors[:, : self._similarity_width]
-            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-            self._cache[name] = np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+            self._cache[name] = _directions_of(vectors[:, : self._similarity_width])
         directions: np.ndarray = self._cache[name]
         return directions
 
@@ -232,3 +232,44 @@ class DotProductRecommender(Recommender):
         if name not in self._cache:
             self._cache[name] = core.PackedItems(vectors, num_threads=num_threads)
         return self._cache[name]
+
+    # --- growth -------------------------------------------------------------------------------------------------------
+
+    def _append_item_vectors(self, vectors: np.ndarray, num_threads: int) -> None:
+        """Take the vectors, float32 (n, width), of further items; what is packed grows in place."""
+        grown = np.concatenate([self._item_vectors_, vectors])
+        self._change_packed(None, vectors, num_threads)
+        self._item_vectors_ = grown
+
+    def _replace_item_vectors(self, rows: np.ndarray, vectors: np.ndarray, num_threads: int) -> None:
+        """Take other vectors, float32 (n, width), for the items of `rows`, int32 (n,), each there once."""
+        changed = self._item_vectors_.copy()  # a shallow copy of the model may share the old ones
+        changed[rows] = vectors
+        self._change_packed(rows, vectors, num_threads)
+        self._item_vectors_ = changed
+
+    def _change_packed(self, rows: np.ndarray | None, vectors: np.ndarray, num_threads: int) -> None:
+        for use in ("scores", "item"):
+            changed = _directions_of(vectors[:, : self._similarity_width]) if use == "item" else vectors
+            packed = self._cache.get(f"packed for {use}")
+            if packed is not None and rows is None:
+                packed.append(changed, num_threads=num_threads)
+            elif packed is not None:
+                packed.replace(rows, changed, num_threads=num_threads)
+            if use == "item" and "item directions" in self._cache:
+                directions = self._cache["item directions"]
+                if rows is None:
+                    self._cache["item directions"] = np.concatenate([directions, changed])
+                else:
+                    directions[rows] = changed
+
+    def _forget_users(self) -> None:
+        """Drop what was made of the users' vectors, where these changed."""
+        for name in ("user directions", "packed for user"):
+            self._cache.pop(name, None)
+
+
+def _directions_of(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length 1; a zero vector stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)

@@ -264,7 +264,7 @@ def _to_json(option: str, value: Any) -> Any:
         return {"tuple": [_to_json(option, item) for item in value]}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"dict": {key: _to_json(option, item) for key, item in value.items()}}
-    if isinstance(value, (schema.Id, schema.Category, schema.Categories, schema.Numeric)):
+    if type(value) in schema.KINDS.values():
         return {"column": schema.column_to_meta(value)}
     raise DataError(
         f"save: {option} is {value!r}, which a file cannot hold; use numbers, strings, lists and column kinds"

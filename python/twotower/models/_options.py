@@ -33,6 +33,7 @@ FOREIGN_NAMES: dict[str, tuple[str, ...]] = {
         "remove_seen exclude_seen mask_seen",
         ("items",): "items_to_recommend item_ids candidates allow allowed",
         ("exclude",): "filter_items items_to_exclude exclude_items deny denied",
+        ("where",): "query condition predicate item_filter",
         ("on_unknown",): "cold_start on_unsupported_targets unknown",
         ("users", "user_col"): "user_ids user userid userId target_users",
         ("user_col",): "user_column user_key user_field",

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from twotower import frames
 from twotower._core import core
-from twotower.interactions import Encoded, catalogue_vocabulary, encode_interactions
+from twotower.interactions import Encoded, align, catalogue_vocabulary, encode_interactions
+from twotower.models._catalogue import Catalogue
+from twotower.models._histories import check_weights
 
 if TYPE_CHECKING:
     from twotower.models._recommend import Recommender
+    from twotower.schema import History
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,16 +24,29 @@ class Reading:
 
     Attributes
     ----------
+    table : narwhals.DataFrame
+        The interactions as they came.
     pairs : Encoded
-        The interactions in the order of the table, and the ids of both sides.
+        The interactions in the order of the table, or of time, and the ids of both sides.
     lists : core.Interactions
         The same as lists: the positives of each user, and everything seen.
+    order : int64 (rows,) or None
+        Which row of the table each pair is, where they were put in the order of time.
+    users, items : narwhals.DataFrame or None
+        The tables of the sides, arranged by the rows of `pairs`.
     frame_kind : "pandas", "polars" or "pyarrow"
+    catalogue : Catalogue or None
+        The plain columns of the table of items, where there was one.
     """
 
+    table: frames.Frame
     pairs: Encoded
     lists: core.Interactions
+    order: np.ndarray | None
+    users: frames.Frame | None
+    items: frames.Frame | None
     frame_kind: str
+    catalogue: Catalogue | None
 
     @property
     def remembered(self) -> dict[str, Any]:
@@ -40,11 +58,29 @@ class Reading:
             "seen_items": self.lists.seen_items,
             "item_counts": self.lists.item_counts,
             "frame_kind": self.frame_kind,
+            "catalogue": self.catalogue,
         }
 
 
-def read(model: Recommender, interactions: Any, users: Any, items: Any) -> Reading:
-    """Read the tables that `fit` was given, by the model's options."""
+def read(
+    model: Recommender,
+    interactions: Any,
+    users: Any,
+    items: Any,
+    *,
+    history: History | None = None,
+) -> Reading:
+    """Read the tables that `fit` was given, by the model's options.
+
+    Parameters
+    ----------
+    model : Recommender
+    interactions, users, items : table
+        `users` and `items` may be None.
+    history : History, optional
+        What will be made of the pairs: they are put in the order of the model's time column, where it has one (equal times
+        stay as they are), and weighted by their ratings where it asks for that.
+    """
     # Once: a lazy frame is collected here.
     table = frames.table(interactions, "fit: interactions")
     pairs = encode_interactions(
@@ -54,8 +90,22 @@ def read(model: Recommender, interactions: Any, users: Any, items: Any) -> Readi
         users=None if users is None else catalogue_vocabulary(users, model.user_col, side="users"),
         items=None if items is None else catalogue_vocabulary(items, model.item_col, side="items"),
     )
-    lists = core.Interactions(pairs.user_rows, pairs.item_rows, pairs.weights, pairs.users.size, pairs.items.size)
-    return Reading(pairs, lists, frames.frame_kind(table))
+    weighted = check_weights(history, pairs.ratings, getattr(model, "rating_col", None), "fit")
+    order = None if history is None or pairs.times is None else np.argsort(pairs.times, kind="stable")
+    if order is not None:
+        pairs = pairs.take(order)
+    lists = core.Interactions(
+        pairs.user_rows,
+        pairs.item_rows,
+        pairs.weights,
+        pairs.users.size,
+        pairs.items.size,
+        pairs.ratings if weighted else None,
+    )
+    users = None if users is None else align(users, model.user_col, pairs.users, side="users")
+    items = None if items is None else align(items, model.item_col, pairs.items, side="items")
+    catalogue = None if items is None else Catalogue.read(items, model.item_col, "fit: items")
+    return Reading(table, pairs, lists, order, users, items, frames.frame_kind(table), catalogue)
 
 
 def column_options(model: Recommender) -> dict[str, Any]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from twotower import frames
-from twotower.features import Vocabulary
-from twotower.ids import IdColumn, IdType, comparable
-from twotower.models._estimator import Estimator, State
+from twotower._core import core
+from twotower.ids import IdColumn
+from twotower.models import _eligibility
+from twotower.models._asked import Asked, Filters, Given, Lists
 from twotower.models._options import (
     check_choice,
     check_column_name,
@@ -22,14 +21,15 @@ from twotower.models._options import (
     check_number,
     named_options,
 )
-from twotower.persistence import prefix, unprefix
+from twotower.models._remembered import Remembering, as_fitted
+from twotower.vocabulary import Vocabulary
 
 # Users a pass: enough to keep every thread busy, few enough that vectors and scores of a pass stay small beside the
 # lists.
 USERS_A_PASS = 8192
 
 
-class Recommender(Estimator):
+class Recommender(Remembering):
     """Base of every model that ranks items for users.
 
     A subclass has the options `user_col`, `item_col` and `n_jobs` (and `rating_col`, `min_rating` where it reads
@@ -37,44 +37,59 @@ class Recommender(Estimator):
 
     - `fit(interactions, users=None, items=None, ...)`, which ends with `self._remember(...)`, sets what it learned and
       returns `self`;
-    - `_top_k(user_rows, k, ...)` and `_score_pairs(user_rows, item_rows, ...)`, whose scores are the same bits;
-    - `_state()` and `_restore(meta, arrays)` for its own learned parts; ids, seen pairs, counts and options are kept
-      here.
+    - `_top_k(asked, k, ...)` and `_score_pairs(user_rows, item_rows, ...)`, whose scores are the same bits;
+    - `_state()` and `_restore(meta, arrays)` for its own learned parts; ids, seen pairs, counts, the items' columns,
+      removed items and options are kept here;
+    - where it can serve users that were not there in `fit`: `_serves_unknown` and `_read_users(frame, rows, ...)`.
 
     Attributes
     ----------
     user_ids_, item_ids_ : Series of the kind that `fit` was given
-        The users and the items the model knows, in the order of its rows.
+        The users and the items the model knows, in the order of its rows; removed items keep their places.
     history_ : DataFrame of the kind that `fit` was given
         The (user, item) pairs that were seen, each once; what `filter_seen` leaves out.
     """
 
-    user_col: str
-    item_col: str
-    n_jobs: int
-
-    _users: Vocabulary
-    _items: Vocabulary
-    _seen: tuple[np.ndarray, np.ndarray]
-    _item_counts: np.ndarray
-    _frame_kind: str
-
     # --- hooks --------------------------------------------------------------------------------------------------------
 
+    @property
+    def _serves_unknown(self) -> bool:
+        """Whether `_top_k` takes users of row -1: those that were not there in `fit`."""
+        return False
+
+    def _read_users(self, frame: frames.Frame, rows: np.ndarray, where: str) -> Given | None:
+        """Read what a frame of users brings beside their ids.
+
+        Parameters
+        ----------
+        frame : narwhals.DataFrame (n rows)
+            As the caller gave it.
+        rows : int32 (n,)
+            The model's rows of the users, -1 for unknown ones.
+        where : str
+            Start of messages, such as "recommend: users".
+
+        Returns
+        -------
+        Given or None
+            Entry i is about row i of the frame; None where the model makes nothing of a frame.
+        """
+        return None
+
     def _top_k(
-        self, user_rows: np.ndarray, k: int, *, filter_seen: bool, allowed: np.ndarray | None, num_threads: int
+        self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rank items for some users.
 
         Parameters
         ----------
-        user_rows : int32 (n,)
-            Rows of known users, at most `USERS_A_PASS`.
+        asked : Asked (n)
+            At most `USERS_A_PASS` users, known ones only unless the model says that it serves others.
         k : int, from 1 to the number of items
         filter_seen : bool
-            Leave out what `self._seen` (offsets int64 (users + 1), items int32, sorted) has for the user.
-        allowed : uint8 (items,) or None
-            0 where an item must not appear.
+            Leave out what `self._seen` has for the user (see `_filter_arguments`).
+        filters : Filters
+            What else is left out; about the same n users.
 
         Returns
         -------
@@ -87,37 +102,10 @@ class Recommender(Estimator):
         """Scores float32 (n,) of pairs of known rows, int32 (n,) each; the bits that `_top_k` gives."""
         raise NotImplementedError
 
-    def _remember(
-        self,
-        *,
-        users: Vocabulary,
-        items: Vocabulary,
-        seen_offsets: np.ndarray,
-        seen_items: np.ndarray,
-        item_counts: np.ndarray,
-        frame_kind: str,
-    ) -> None:
-        """Keep what every recommender keeps of `fit`; call it last, when nothing can fail any more.
-
-        Parameters
-        ----------
-        users, items : Vocabulary
-            Ids to rows.
-        seen_offsets, seen_items : int64 (users + 1,), int32
-            Rows of the items that a user has seen, sorted, each once.
-        item_counts : float64 (items,)
-            Positive interactions an item has; the popularity list is their order.
-        frame_kind : "pandas", "polars" or "pyarrow"
-            What lists come back as.
-        """
-        self._users, self._items = users, items
-        self._seen = (seen_offsets, seen_items)
-        self._item_counts = item_counts
-        self._frame_kind = frame_kind
-        self._cache = {}
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "_users" in self.__dict__
+    def _filter_arguments(self, asked: Asked, filters: Filters, *, filter_seen: bool) -> dict[str, Any]:
+        """Make the arguments of `PackedItems.top_k` that leave items out."""
+        seen = Lists(asked.rows, *self._seen).arguments("seen") if filter_seen else {}
+        return seen | filters.arguments()
 
     # --- lists --------------------------------------------------------------------------------------------------------
 
@@ -130,6 +118,7 @@ class Recommender(Estimator):
         filter_seen: bool = True,
         items: Any = None,
         exclude: Any = None,
+        where: Any = None,
         on_unknown: str = "raise",
         as_arrays: bool = False,
     ) -> Any:
@@ -138,18 +127,27 @@ class Recommender(Estimator):
         Parameters
         ----------
         users : one id, ids, a frame with the user column, or None
-            Whom to serve, in this order; a user given twice is served twice. None is everyone in `user_ids_`.
+            Whom to serve, in this order; a user given twice is served twice. None is everyone in `user_ids_`. What else
+            a frame brings (features, a `history` list, columns of the context) is used by models that know what to make
+            of it.
         k : int, at least 1
             Items a user.
         filter_seen : bool
-            Leave out what the user has in the interactions of `fit` (in any row, of whatever weight or rating).
+            Leave out what the user has in the interactions of `fit` (in any row, of whatever weight or rating), and in
+            the history that a frame of users brings.
         items : one id, ids, a frame with the item column, or None
-            Allow list: nothing else appears. None allows every item.
+            Allow list: nothing else appears. None allows every item. A frame with the user column too is an allow list
+            a user: one who has no row in it gets nothing. Its users who are not asked for are passed over.
         exclude : one id, ids, a frame with the item column, or None
-            Deny list: none of them appears. Ids that the model does not know are fine here: they cannot appear anyway.
-        on_unknown : {"raise", "warn", "popular"}
-            Users that the model does not know: an error, one warning and no rows, or the items with the most
-            interactions (under `items` and `exclude`), whose scores are those counts.
+            Deny list: none of them appears; a frame with the user column too is a deny list a user. Ids that the model
+            does not know are fine here: they cannot appear anyway.
+        where : str or booleans (items,), optional
+            Which items may appear, for all: a condition over the columns of the table of items that `fit` was given, as
+            in `"year >= 1990 and 'Drama' in genres"` (see Notes), or True and False for each of `item_ids_`.
+        on_unknown : {"raise", "warn", "popular", "features"}
+            Users that the model does not know: an error; one warning and no rows; the items with the most interactions
+            (under the same filters), whose scores are those counts; or the model's own lists by what the frame says of
+            them, where it has features or a history to go by.
         as_arrays : bool
             Give rows of `item_ids_` and scores instead of a table.
 
@@ -166,34 +164,49 @@ class Recommender(Estimator):
         NotFittedError
             Before `fit`.
         UnknownIdError
-            A user is unknown and `on_unknown` is "raise"; an item of `items` is unknown.
+            A user is unknown and `on_unknown` is "raise"; an item of `items` is unknown or was removed.
+        SchemaError, DataError
+            `where` names a column that the items do not have, or compares what cannot be compared; a frame has no ids
+            in some rows, or the users of a frame of pairs are of another type than those asked for.
         ValueError, TypeError
             An option is out of range or of the wrong kind, or has another name here.
 
         Notes
         -----
-        The lists are exact. Equal scores are ranked by the smaller row of `item_ids_`. A user's list does not depend on
-        who else is asked for, nor on the number of threads. Cost: users x items x width multiplications; memory beside
+        The lists are exact under all filters together. Equal scores are ranked by the smaller row of `item_ids_`. A
+        user's list does not depend on who else is asked for, nor on the number of threads. Cost: users x items x width
+        multiplications, for users with an allow list of their own the list's length instead of all items; memory beside
         the result for 8192 users at a time.
+
+        Conditions have columns by name (`` `in quotes like these` `` where a name is no single word), numbers, text in
+        quotes, `True`, `False`, `None`; comparisons, also chained (`1980 <= year < 1990`); `and`, `or`, `not`;
+        arithmetic (`+ - * / // % **`); `in` and `not in` for a constant in a column of lists (`'Drama' in genres`, or
+        `genres contains 'Drama'`), a value among constants (`year in (1994, 1995)`) and a piece of text (`'Love' in
+        title`, upper and lower case told apart); `is None`. Times are compared with text such as `'1999-12-31'`, in
+        UTC. A comparison with a missing value is false, whichever it is, and its `not` is true.
         """
         self._check_fitted("recommend")
         k = check_count("recommend", "k", k)
         filter_seen = check_flag("recommend", "filter_seen", filter_seen)
         as_arrays = check_flag("recommend", "as_arrays", as_arrays)
-        if on_unknown == "features":
-            raise ValueError(
-                "recommend: on_unknown is 'features', but users that were not there in fit are not served from "
-                "features yet; pass 'popular', or fit with these users"
-            )
-        check_choice("recommend", "on_unknown", on_unknown, ("raise", "warn", "popular"))
-        allowed = self._allowed(items, exclude)
-        ids, user_rows = self._asked(users, on_unknown)
-        width, num_threads = min(k, self._items.size), self._num_threads("recommend")
-        rows, scores = self._ranked(user_rows, width, filter_seen=filter_seen, allowed=allowed, num_threads=num_threads)
+        self._check_on_unknown(on_unknown)
+        asked = self._read_asked(users, on_unknown)
+        filters = _eligibility.read(self, asked, items=items, exclude=exclude, where=where)
+        if filter_seen and asked.given is not None and asked.given.seen is not None:
+            own = Lists(np.arange(len(asked), dtype=np.int32), *asked.given.seen)
+            filters = filters.denying(own, self._items.size)
+        rows, scores = self._ranked(
+            asked,
+            min(k, self._items.size),
+            filter_seen=filter_seen,
+            filters=filters,
+            on_unknown=on_unknown,
+            num_threads=self._num_threads("recommend"),
+        )
         if as_arrays:
             padding = ((0, 0), (0, k - rows.shape[1]))
             return np.pad(rows, padding, constant_values=-1), np.pad(scores, padding, constant_values=-np.inf)
-        return self._table((self.user_col, ids), (self.item_col, self._items), rows, scores)
+        return self._table((self.user_col, asked.ids), (self.item_col, self._items), rows, scores)
 
     @named_options
     def predict(self, pairs: Any, *, on_unknown: str = "raise") -> np.ndarray:
@@ -204,7 +217,7 @@ class Recommender(Estimator):
         pairs : DataFrame
             With `user_col` and `item_col`; other columns are not looked at.
         on_unknown : {"raise", "nan"}
-            Pairs whose user or item the model does not know: an error, or NaN.
+            Pairs whose user or item the model does not know, or whose item was removed: an error, or NaN.
 
         Returns
         -------
@@ -219,49 +232,21 @@ class Recommender(Estimator):
         self._check_fitted("predict")
         check_choice("predict", "on_unknown", on_unknown, ("raise", "nan"))
         table = frames.table(pairs, "predict: pairs")
-        sides = []
-        for column, vocabulary in ((self.user_col, self._users), (self.item_col, self._items)):
-            what, ids = f"predict: column {column!r} of pairs", frames.column(table, column, "predict: pairs")
-            if on_unknown == "raise":
-                sides.append(vocabulary.encode_known(ids, what, "leave these pairs out, or pass on_unknown='nan'"))
-            else:
-                sides.append(vocabulary.encode(ids, what))
-        user_rows, item_rows = sides
+        cure = "leave these pairs out, or pass on_unknown='nan'"
+        what = [f"predict: column {column!r} of pairs" for column in (self.user_col, self.item_col)]
+        users, items = (
+            frames.ids(frames.column(table, column, "predict: pairs"), place)
+            for column, place in zip((self.user_col, self.item_col), what, strict=True)
+        )
+        if on_unknown == "raise":
+            user_rows = self._users.encode_known(users, what[0], cure)
+            item_rows = self._known_items(items, what[1], cure)
+        else:
+            user_rows, item_rows = self._users.encode(users, what[0]), self._item_rows(items, what[1])
         known = np.flatnonzero((user_rows >= 0) & (item_rows >= 0))
         scores = np.full(len(user_rows), np.nan, dtype=np.float32)
         scores[known] = self._score_pairs(user_rows[known], item_rows[known], num_threads=self._num_threads("predict"))
         return scores
-
-    # --- what was fitted ----------------------------------------------------------------------------------------------
-
-    @property
-    def user_ids_(self) -> Any:
-        return self._all_ids("user_ids_", "user")
-
-    @property
-    def item_ids_(self) -> Any:
-        return self._all_ids("item_ids_", "item")
-
-    @property
-    def history_(self) -> Any:
-        self._check_fitted("history_")
-        offsets, items = self._seen
-        users = np.repeat(np.arange(self._users.size, dtype=np.int32), np.diff(offsets))
-        return self._build({self.user_col: self._users.decode(users), self.item_col: self._items.decode(items)})
-
-    def _all_ids(self, where: str, side: str) -> Any:
-        self._check_fitted(where)
-        column, vocabulary = (self.user_col, self._users) if side == "user" else (self.item_col, self._items)
-        return self._build({column: vocabulary.decode(np.arange(vocabulary.size, dtype=np.int32))})[column]
-
-    def _build(self, columns: Mapping[str, Any]) -> Any:
-        try:
-            return frames.build(self._frame_kind, columns)
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f"{type(self).__name__}: the model was fitted on a {self._frame_kind} table, but {error.name} is not "
-                f"installed here; install it (pip install {error.name}), or call recommend with as_arrays=True"
-            ) from error
 
     # --- options ------------------------------------------------------------------------------------------------------
 
@@ -285,83 +270,69 @@ class Recommender(Estimator):
     def _num_threads(self, where: str) -> int:
         return check_n_jobs(where, self.n_jobs)
 
-    # --- ids to rows --------------------------------------------------------------------------------------------------
+    # --- whom to serve ------------------------------------------------------------------------------------------------
 
-    def _given(self, where: str, name: str, values: Any, side: str) -> IdColumn:
-        """Read what a caller gave: one id, a list, an array, a Series, or a table with the column of that side."""
-        what = f"{where}: {name}"
-        if frames.is_table(values):
-            table = frames.table(values, what)
-            if name in ("items", "exclude") and self.user_col in table.columns:
-                raise ValueError(
-                    f"{what} has the column {self.user_col!r} too, but lists per user are not there yet; "
-                    "call recommend for each user, or give one list for all"
-                )
-            values = frames.column(table, self.user_col if side == "user" else self.item_col, what)
-        elif isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-            values = [values]
-        return frames.ids(values, what)
+    def _check_on_unknown(self, on_unknown: str) -> None:
+        check_choice("recommend", "on_unknown", on_unknown, ("raise", "warn", "popular", "features"))
+        if on_unknown == "features" and not self._serves_unknown:
+            raise ValueError(
+                f"recommend: on_unknown is 'features', but this {type(self).__name__} has no features of users to go "
+                "by; pass 'popular', or fit with these users"
+            )
 
-    def _known_rows(self, where: str, name: str, values: Any, side: str) -> np.ndarray:
-        """Find the rows, int32, of ids that must all be known; None is everything."""
-        vocabulary = self._users if side == "user" else self._items
-        if values is None:
-            return np.arange(vocabulary.size, dtype=np.int32)
-        ids = self._given(where, name, values, side)
-        return vocabulary.encode_known(ids, f"{where}: {name}", f"leave them out, or fit with these {side}s")
-
-    def _asked(self, users: Any, on_unknown: str) -> tuple[IdColumn, np.ndarray]:
-        """Give ids and rows of whom a caller wants lists for; row -1 is to be served the popularity list."""
+    def _read_asked(self, users: Any, on_unknown: str) -> Asked:
+        """Read whom a caller wants lists for."""
         if users is None:
-            return self._users.ids, np.arange(self._users.size, dtype=np.int32)
-        ids = self._given("recommend", "users", users, "user")
+            return Asked.known(self._users, np.arange(self._users.size, dtype=np.int32))
         what = "recommend: users"
-        if on_unknown == "raise":
-            rows = self._users.encode_known(ids, what, "leave them out, or pass on_unknown='warn' or 'popular'")
-            return self._users.decode(rows), rows
+        table = frames.table(users, what) if frames.is_table(users) else None
+        ids = self._given("recommend", "users", users if table is None else table, "user")
         rows = self._users.encode(ids, what)
         known = rows >= 0
-        if on_unknown == "popular" and not known.all():
-            return _as_fitted(ids, self._users.dtype), rows
-        if not known.all():
-            # The caller's line: above are this function, recommend and its check of names.
-            warnings.warn(f"{self._users.unknown_text(ids, rows, what)}; they get no list", stacklevel=4)
-        return self._users.decode(rows[known]), rows[known]
-
-    def _allowed(self, items: Any, exclude: Any) -> np.ndarray | None:
-        """Allow and deny list as uint8 (items,), or None where every item may appear."""
-        if items is None and exclude is None:
-            return None
-        allowed = np.full(self._items.size, items is None, dtype=np.uint8)
-        if items is not None:
-            allowed[self._known_rows("recommend", "items", items, "item")] = 1
-        if exclude is not None:
-            denied = self._items.encode(self._given("recommend", "exclude", exclude, "item"), "recommend: exclude")
-            allowed[denied[denied >= 0]] = 0
-        return allowed
+        if on_unknown == "raise" and not known.all():
+            others = "'warn', 'popular' or 'features'" if self._serves_unknown else "'warn' or 'popular'"
+            self._users.encode_known(ids, what, f"leave them out, or pass on_unknown={others}")
+        given = None if table is None else self._read_users(table, rows, what)
+        if known.all():
+            return Asked(self._users.decode(rows), rows, given)
+        if on_unknown != "warn":
+            return Asked(as_fitted(ids, self._users.dtype), rows, given)
+        # The caller's line: above are this function, recommend and its check of names.
+        warnings.warn(f"{self._users.unknown_text(ids, rows, what)}; they get no list", stacklevel=4)
+        served = np.flatnonzero(known)
+        return Asked(self._users.decode(rows[served]), rows[served], None if given is None else given.take(served))
 
     # --- lists --------------------------------------------------------------------------------------------------------
 
     def _ranked(
-        self, user_rows: np.ndarray, k: int, *, filter_seen: bool, allowed: np.ndarray | None, num_threads: int
+        self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, on_unknown: str, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`_top_k` for any number of users, and the popularity list for those of row -1."""
-        rows = np.full((len(user_rows), k), -1, dtype=np.int32)
-        scores = np.full((len(user_rows), k), -np.inf, dtype=np.float32)
-        known = np.flatnonzero(user_rows >= 0)
-        for start in range(0, len(known), USERS_A_PASS):
-            part = known[start : start + USERS_A_PASS]
-            rows[part], scores[part] = self._top_k(
-                user_rows[part], k, filter_seen=filter_seen, allowed=allowed, num_threads=num_threads
-            )
-        if len(known) < len(user_rows):
-            popular = np.argsort(-self._item_counts, kind="stable")
-            if allowed is not None:
-                popular = popular[allowed[popular] != 0]
-            popular = popular[:k]
-            rows[user_rows < 0, : len(popular)] = popular
-            scores[user_rows < 0, : len(popular)] = self._item_counts[popular]
+        """`_top_k` for any number of users; users of row -1 get the popularity list, unless it is for the model."""
+        rows = np.empty((len(asked), k), dtype=np.int32)
+        scores = np.empty((len(asked), k), dtype=np.float32)
+        ours = np.ones(len(asked), dtype=np.bool_) if on_unknown == "features" else asked.rows >= 0
+        for served, by_model in ((np.flatnonzero(ours), True), (np.flatnonzero(~ours), False)):
+            for start in range(0, len(served), USERS_A_PASS):
+                part = served[start : start + USERS_A_PASS]
+                of_part = filters.take(part)
+                rows[part], scores[part] = (
+                    self._top_k(asked.take(part), k, filter_seen=filter_seen, filters=of_part, num_threads=num_threads)
+                    if by_model
+                    else self._popular(len(part), k, of_part, num_threads)
+                )
         return rows, scores
+
+    def _popular(self, count: int, k: int, filters: Filters, num_threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """The items with the most interactions, for `count` users; scores are the counts."""
+        if "popular" not in self._cache:
+            counts = self._item_counts.astype(np.float32)[:, None]
+            self._cache["popular"] = core.PackedItems(counts, num_threads=num_threads)
+        # Without filters of their own all have the same list.
+        different = 1 if filters.allow is None and filters.deny is None else count
+        rows, scores = self._cache["popular"].top_k(
+            np.ones((different, 1), dtype=np.float32), k, num_threads=num_threads, **filters.arguments()
+        )
+        return np.broadcast_to(rows, (count, k)), np.broadcast_to(scores, (count, k))
 
     def _table(
         self, asked: tuple[str, IdColumn], listed: tuple[str, Vocabulary], rows: np.ndarray, scores: np.ndarray
@@ -377,37 +348,3 @@ class Recommender(Estimator):
             "rank": ranks[there],
         }
         return self._build(columns)
-
-    # --- one file -----------------------------------------------------------------------------------------------------
-
-    def _shared_state(self) -> State:
-        meta: dict[str, Any] = {"frame": self._frame_kind}
-        arrays = {"seen_offsets": self._seen[0], "seen_items": self._seen[1], "item_counts": self._item_counts}
-        for name, vocabulary in (("users", self._users), ("items", self._items)):
-            meta[name], vocabulary_arrays = vocabulary.state()
-            arrays.update(prefix(name, vocabulary_arrays))
-        return meta, arrays
-
-    def _restore_shared(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        self._remember(
-            users=Vocabulary.from_state(meta["users"], unprefix("users", arrays)),
-            items=Vocabulary.from_state(meta["items"], unprefix("items", arrays)),
-            seen_offsets=arrays["seen_offsets"],
-            seen_items=arrays["seen_items"],
-            item_counts=arrays["item_counts"],
-            frame_kind=meta["frame"],
-        )
-
-
-def _as_fitted(ids: IdColumn, fitted: IdType) -> IdColumn:
-    """Bring ids that were not there in `fit` to its dtype, where that can hold them."""
-    if ids.dtype.kind != fitted.kind or fitted.levels:
-        return ids
-    # As distinct values and rows: what a categorical column is made of.
-    asked = Vocabulary.fit(ids, missing="skip")
-    ids = replace(asked.ids, rows=asked.encode(ids))
-    if ids.values.dtype == object:
-        return replace(ids, dtype=fitted)
-    wanted = f"datetime64[{fitted.name}]" if fitted.kind == "datetime" else fitted.name or ids.values.dtype
-    values, same = comparable(ids.values, np.dtype(wanted))
-    return ids if same is not None and not same.all() else replace(ids, values=values, dtype=fitted)

@@ -100,14 +100,14 @@ class Validation:
     def score(
         self, user_vectors: Callable[[np.ndarray], np.ndarray], item_vectors: np.ndarray, num_threads: int
     ) -> float:
-        """Mean of the metric over the users."""
+        """Mean of the metric over the users; `user_vectors` is asked for some of them by their places in `users`."""
         packed = core.PackedItems(item_vectors, num_threads=num_threads)
         values = []
         for start in range(0, len(self.users), 8192):
             part = slice(start, start + 8192)
             users = self.users[part]
             ranked, _ = packed.top_k(
-                user_vectors(users),
+                user_vectors(np.arange(start, start + len(users))),
                 min(self.cutoff, packed.rows),
                 seen_of_query=users,
                 seen_offsets=self.seen[0],
@@ -137,6 +137,7 @@ class Outcome:
     best_epoch: int
     curve: dict[str, list[float]] = field(default_factory=dict)
     interrupted: bool = False
+    optimizer_state: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def train(
@@ -190,8 +191,9 @@ def train(
                 break
     except KeyboardInterrupt:
         outcome.interrupted = True
+    trainer.finish(num_threads)
+    outcome.optimizer_state = trainer.optimizer_state()
     if not outcome.parameters:
-        trainer.finish(num_threads)
         outcome.parameters, outcome.best_epoch = model.parameters(), len(outcome.curve["epoch"])
     return outcome
 
@@ -208,4 +210,5 @@ def _run_epoch(trainer: Any, progress: Progress, num_threads: int) -> float:
         total += steps * loss
         done += steps
         progress.add(steps, examples, total / done)
-    return total / done
+    # How many steps a run has depends on the clock, and the last bits of a mean of means on that: they are not kept.
+    return float(np.float32(total / done))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twotower._core import core
+from twotower.models._asked import Asked, Filters
 from twotower.models._estimator import State
 from twotower.models._options import named_options
 from twotower.models._reading import read
@@ -89,7 +90,8 @@ class Popularity(Recommender, kind="popularity"):
             pandas, polars or pyarrow; one row an interaction, in any order. A pair that comes twice counts twice.
         users, items : DataFrame, optional
             Tables with the user or the item column, a row each: what they have beyond the interactions becomes known,
-            with count 0. Their other columns are not looked at.
+            with count 0. Other columns of `items` are kept for `where` of `recommend`; those of `users` are not looked
+            at.
         eval_set : DataFrame, optional
             Not used; here so that models can be exchanged.
 
@@ -114,14 +116,13 @@ class Popularity(Recommender, kind="popularity"):
         return self
 
     def _top_k(
-        self, user_rows: np.ndarray, k: int, *, filter_seen: bool, allowed: np.ndarray | None, num_threads: int
+        self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
         if "counts" not in self._cache:
             self._cache["counts"] = core.PackedItems(self._counts[:, None], num_threads=num_threads)
-        offsets, items = self._seen
-        seen = {"seen_of_query": user_rows, "seen_offsets": offsets, "seen_items": items} if filter_seen else {}
-        ones = np.ones((len(user_rows), 1), dtype=np.float32)
-        rows, scores = self._cache["counts"].top_k(ones, k, allowed=allowed, num_threads=num_threads, **seen)
+        ones = np.ones((len(asked), 1), dtype=np.float32)
+        arguments = self._filter_arguments(asked, filters, filter_seen=filter_seen)
+        rows, scores = self._cache["counts"].top_k(ones, k, num_threads=num_threads, **arguments)
         return rows, scores
 
     def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:

@@ -1,0 +1,207 @@
+"""What a model is trained on, and one run of training: `fit` and `partial_fit` differ only here in what they give."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twotower import frames
+from twotower._core import core
+from twotower.errors import DataError
+from twotower.evaluation._metrics import PER_USER, parse
+from twotower.interactions import encode_interactions
+from twotower.models._contexts import first_rows
+from twotower.models._fitted import Fitted
+from twotower.models._given import UsersGiven, read_moments
+from twotower.models._histories import Histories
+from twotower.models._progress import Progress
+from twotower.models._reading import column_options
+from twotower.models._sides import Sides
+from twotower.models._training import Outcome, Validation, train
+
+if TYPE_CHECKING:
+    from twotower.models.two_tower import TwoTower
+    from twotower.vocabulary import Vocabulary
+
+Array = np.ndarray
+_FINAL_SHARE = 0.02  # of the peak learning rate, at the last step
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What is learned from.
+
+    Attributes
+    ----------
+    pairs : core.Interactions
+    users : core.SideData
+        A row for each user of `pairs`; contexts by the number of the pair.
+    items : core.SideData
+    mode : {"none", "others", "before", "windows"}
+        What a row knows of its user's past.
+    max_length : int
+    lists : Histories or None
+        One a user, in place of the positives.
+    trainable_items : uint8 (items,) or None
+        0: the item's embeddings stay.
+    optimizer_state : dict or None
+        Of the training before this one.
+    """
+
+    pairs: core.Interactions
+    users: core.SideData
+    items: core.SideData
+    mode: str = "none"
+    max_length: int = 1
+    lists: Histories | None = None
+    trainable_items: Array | None = None
+    optimizer_state: Mapping[str, Array] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """Users to validate on, with the contexts in which they are asked."""
+
+    validation: Validation
+    moments: UsersGiven | None
+
+    def score(self, fitted: Fitted, stored: Histories | None, num_threads: int) -> float:
+        """The metric of the towers as they stand."""
+
+        def user_vectors(places: Array) -> Array:
+            given = None if self.moments is None else self.moments.take(places)
+            rows = self.validation.users[places]
+            return fitted.user_vectors(rows, num_threads, given=given, stored=stored)
+
+        return self.validation.score(user_vectors, fitted.item_vectors(num_threads), num_threads)
+
+    def popularity(self, item_counts: Array, num_threads: int) -> float:
+        """The metric of the popularity list."""
+        return self.validation.score(_ones, item_counts.astype(np.float32)[:, None], num_threads)
+
+
+def read_exam(
+    model: TwoTower,
+    eval_set: Any,
+    users: Vocabulary,
+    items: Vocabulary,
+    sides: Sides,
+    seen: tuple[Array, Array],
+    where: str,
+) -> Exam:
+    """Read the interactions to validate on; users and items that the model does not know are passed over.
+
+    Raises
+    ------
+    DataError
+        Nobody is left.
+    """
+    table = frames.table(eval_set, f"{where}: eval_set")
+    time_col = model.time_col if sides.contexts is not None and model.time_col in table.columns else None
+    held_out = encode_interactions(
+        table,
+        **column_options(model),
+        time_col=time_col,
+        users=users,
+        items=items,
+        on_unknown="mark",
+        what=f"{where}: eval_set",
+    )
+    counted = held_out.user_rows >= 0
+    if held_out.weights is not None:
+        counted &= held_out.weights > 0
+    metric = parse(model.eval_metric)[0]
+    validation = Validation.read(
+        held_out.user_rows[counted],
+        held_out.item_rows[counted],
+        sizes=(users.size, items.size),
+        metric=PER_USER[metric.name],
+        label=metric.label,
+        cutoff=metric.cutoff,
+        seen=seen,
+    )
+    if not len(validation.users):
+        raise DataError(
+            f"{where}: eval_set has no relevant row of a user that is in the interactions; split so that users are in both parts"
+        )
+    if sides.contexts is None:
+        return Exam(validation, None)
+    asked, positions = first_rows(np.where(counted, held_out.user_rows, -1), held_out.times)
+    first = positions[np.searchsorted(asked, validation.users)]
+    return Exam(validation, read_moments(frames.take(table, first), sides, f"{where}: eval_set"))
+
+
+def teach(
+    model: TwoTower,
+    fitted: Fitted,
+    lesson: Lesson,
+    chosen: Mapping[str, Any],
+    exam: Exam | None,
+    stored: Histories | None,
+    item_counts: Array,
+    where: str,
+) -> Outcome:
+    """Train `fitted.model`, say how it goes, and warn where it loses to popularity."""
+    num_threads = model._num_threads(where)
+    trainer = core.Trainer(
+        fitted.model,
+        lesson.users,
+        lesson.items,
+        lesson.pairs,
+        batch_size=chosen["batch_size"],
+        group_size=chosen["group_size"],
+        logq_strength=model.logq,
+        user_balance=model.user_balance,
+        negatives=chosen["negatives"],
+        popularity_share=model.popular_negatives,
+        optimizer=chosen.get("optimizer", model.optimizer),
+        weight_decay=model.weight_decay,
+        schedule=model.schedule,
+        learning_rate=chosen["learning_rate"],
+        warmup_share=model.warmup,
+        final_share=_FINAL_SHARE,
+        epochs=chosen["epochs"],
+        seed=chosen["random_state"],
+        history=lesson.mode,
+        max_length=lesson.max_length,
+        lists=None if lesson.lists is None else lesson.lists.core,
+        trainable_items=lesson.trainable_items,
+    )
+    if lesson.optimizer_state is not None:
+        trainer.set_optimizer_state(lesson.optimizer_state)
+    popular = None if exam is None else exam.popularity(item_counts, num_threads)
+    with Progress(
+        "TwoTower", total_steps=trainer.total_steps, total_epochs=chosen["epochs"], verbose=model.verbose
+    ) as progress:
+        text = fitted.describe(lesson.pairs, stored)
+        if exam is not None:
+            text += (
+                f"; validating on {exam.validation.sample_text}, popularity has {exam.validation.label} {popular:.4f}"
+            )
+        progress.say(text)
+        outcome = train(
+            trainer,
+            fitted.model,
+            validation=None if exam is None else exam.validation,
+            score=lambda: 0.0 if exam is None else exam.score(fitted, stored, num_threads),
+            patience=model.patience,
+            progress=progress,
+            num_threads=num_threads,
+        )
+    if exam is not None and popular is not None and not outcome.interrupted:
+        best = max(outcome.curve[exam.validation.label])
+        if best < popular:
+            warnings.warn(
+                f"{where}: the best {exam.validation.label} on eval_set is {best:.4f}, below {popular:.4f} of the popularity list; "
+                "try more epochs, another temperature, or fewer features, or use Popularity",
+                stacklevel=4,
+            )
+    return outcome
+
+
+def _ones(places: Array) -> Array:
+    return np.ones((len(places), 1), dtype=np.float32)
