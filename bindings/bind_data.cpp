@@ -12,16 +12,17 @@ using data::Interactions;
 void bind_interactions(py::module_& m) {
   py::class_<Interactions>(m, "Interactions", "Pairs of users and items as lists: positives to train on, and everything seen.")
       .def(py::init([](const py::object& user_rows, const py::object& item_rows, const py::object& weights, Index num_users,
-                       Index num_items, const py::object& history_weights) {
+                       Index num_items, const py::object& history_weights, const py::object& sessions) {
              const auto users = vector_of<Row>(user_rows, "Interactions", "user_rows");
              const auto items = vector_of<Row>(item_rows, "Interactions", "item_rows");
              const auto weight = optional_vector_of<float>(weights, "Interactions", "weights");
              const auto history_weight = optional_vector_of<float>(history_weights, "Interactions", "history_weights");
+             const auto session = optional_vector_of<Row>(sessions, "Interactions", "sessions");
              const py::gil_scoped_release release;
-             return std::make_unique<Interactions>(users, items, weight, num_users, num_items, history_weight);
+             return std::make_unique<Interactions>(users, items, weight, num_users, num_items, history_weight, session);
            }),
            py::arg("user_rows"), py::arg("item_rows"), py::arg("weights"), py::arg("num_users"), py::arg("num_items"),
-           py::arg("history_weights") = py::none())
+           py::arg("history_weights") = py::none(), py::arg("sessions") = py::none())
       .def_property_readonly("num_users", &Interactions::num_queries)
       .def_property_readonly("num_items", &Interactions::num_items)
       .def_property_readonly("num_positives", &Interactions::num_positives)

@@ -45,6 +45,7 @@ train::TrainerSpec trainer_spec(Index batch_size, Index group_size, double logq_
   static const std::vector<std::pair<std::string, HistoryMode>> histories{{"none", HistoryMode::kNone},
                                                                           {"others", HistoryMode::kOthers},
                                                                           {"before", HistoryMode::kBefore},
+                                                                          {"sessions", HistoryMode::kSessions},
                                                                           {"windows", HistoryMode::kWindows}};
   train::TrainerSpec spec;
   spec.batches = {batch_size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from itertools import pairwise
 from typing import Any
 
 import narwhals as nw
@@ -57,7 +58,7 @@ def read(native: Any) -> frames.Texts:
 
 def texts_of(found: frames.Texts) -> list[str | None]:
     whole, ends = found.buffer.tobytes(), found.offsets.tolist()
-    texts = [whole[a:b].decode("utf-8", "surrogatepass") for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    texts = [whole[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends)]
     return texts if found.missing is None else [None if m else t for t, m in zip(texts, found.missing, strict=True)]
 
 

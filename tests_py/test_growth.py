@@ -163,8 +163,9 @@ def ids_of(model: tt.TwoTower, side: str) -> dict[Any, bytes]:
         {"user_features": [tt.History(encoder="decay")], "time_col": None, "weight_decay": 0.01},
         {"user_features": [tt.History(encoder="gru")]},
         {"context_features": [tt.Timestamp("timestamp")], "item_bias": False},
+        {"user_features": [tt.History(weight_by="rating")], "rating_col": "rating", "user_balance": 0.5},
     ],
-    ids=["plain", "layers", "before", "others", "gru", "context"],
+    ids=["plain", "layers", "before", "others", "gru", "context", "weights"],
 )  # fmt: skip
 def test_ids_outside_the_new_rows_keep_their_bits(data: Any, options: dict[str, Any]) -> None:
     old, new = data.ratings.iloc[:7000], data.ratings.iloc[7000:]

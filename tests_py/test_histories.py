@@ -13,7 +13,7 @@ import pytest
 import twotower as tt
 from conformance import exactly
 from twotower.errors import DataError, SchemaError
-from twotower.models._histories import Histories, cut_into_groups
+from twotower.models._histories import Histories, cut_into_groups, sessions_of
 
 ENCODERS = ["mean", "decay", "attention", "gru", "transformer"]
 
@@ -58,6 +58,31 @@ def test_weights_go_with_their_items() -> None:
     joined = lists.extended(lists_of([4], []))
     assert (plain(joined), joined.weights.tolist()) == ([[1, 2, 4], [3]], [0.5, 2, 1, 3])
     assert lists.take(np.array([1, 0])).weights.tolist() == [3, 0.5, 2]
+
+
+def test_sessions_end_with_a_pause_of_their_user() -> None:
+    users = np.array([0, 1, 0, 1, 0, 0], dtype=np.int32)
+    seconds = np.array([0, 0, 3599, 3601, 7199, 10_800])
+    numbers = sessions_of(users, seconds, 1.0)
+    assert numbers.dtype == np.int32
+    assert numbers[users == 0].tolist() == [0, 0, 0, 1]  # a pause of an hour is none yet, one second more is
+    assert np.diff(numbers[users == 1]).tolist() == [1]
+    assert sessions_of(users[:0], seconds[:0], 1.0).size == 0
+
+
+def test_training_goes_by_sessions_where_time_is_known_and_by_less_where_it_is_not(data: Any) -> None:
+    def loss(time_col: str | None, **options: Any) -> float:
+        model = quick(user_features=[tt.History(**options)], item_features=[], time_col=time_col)
+        return float(model.fit(data.ratings).learning_curve_["loss"].iloc[-1])
+
+    sessions, others = loss("timestamp"), loss(None)
+    assert sessions != loss("timestamp", session_gap=None)
+    assert sessions != others
+    # One endless session is the user's other positives, in the order of time.
+    endless = loss("timestamp", session_gap=1e9)
+    by_time = data.ratings.sort_values("timestamp", kind="stable")
+    model = quick(user_features=[tt.History()], item_features=[], time_col=None).fit(by_time)
+    assert endless == pytest.approx(float(model.learning_curve_["loss"].iloc[-1]), rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

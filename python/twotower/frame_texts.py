@@ -16,7 +16,8 @@ from twotower.errors import SchemaError
 
 __all__ = ["Texts", "join", "read"]
 
-# Texts joined at a time: a single emoji makes CPython use four bytes for every character of what it is joined with.
+# Texts joined at a time: what is joined stands in memory twice for a moment, and a single emoji makes CPython use four
+# bytes for every character of what it is joined with.
 _BLOCK = 1 << 16
 
 
@@ -99,16 +100,21 @@ def _from_polars(native: Any, what: str) -> Texts | None:
         native = native.cast(polars.String)
     elif dtype != "String":
         return None
-    # As bytes: str() of a text with one wide character would take four bytes for each of its characters.
-    whole = native.str.join("").cast(polars.Binary).item()
-    lengths = native.str.len_bytes()
+    offsets = _offsets(native.str.len_bytes().fill_null(0).to_numpy())
     missing = native.is_null().to_numpy() if native.null_count() else None
-    return Texts(np.frombuffer(whole, dtype=np.uint8), _offsets(lengths.fill_null(0).to_numpy()), missing)
+    buffer = np.empty(offsets[-1], dtype=np.uint8)
+    for start in range(0, len(native), _BLOCK):
+        # As bytes: str() of a text with one wide character would take four bytes for each of its characters.
+        block = native[start : start + _BLOCK].str.join("").cast(polars.Binary).item()
+        begin = offsets[start]
+        buffer[begin : begin + len(block)] = np.frombuffer(block, dtype=np.uint8)
+    return Texts(buffer, offsets, missing)
 
 
 def _from_pandas(native: Any, what: str) -> Texts | None:
     if hasattr(native, "cat"):
-        if native.cat.categories.dtype.kind in "biufcmM":
+        levels = native.cat.categories
+        if len(levels) and levels.dtype.kind in "biufcmM":
             return None
         return _from_objects(native.astype(object).tolist(), what)
     if hasattr(native.dtype, "pyarrow_dtype") or getattr(native.dtype, "storage", None) == "pyarrow":
@@ -168,12 +174,12 @@ def _from_objects(values: list[Any], what: str) -> Texts | None:
             raise SchemaError(
                 f"{what} holds {type(odd).__name__} {odd!r} in row {others[0]} among text; make every value text"
             )
-    parts, lengths = [], np.zeros(len(values), dtype=np.int64)
+    whole, lengths = bytearray(), np.zeros(len(values), dtype=np.int64)
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
         part, lengths[start : start + len(block)] = _encoded(block)
-        parts.append(part)
-    return Texts(np.frombuffer(b"".join(parts), dtype=np.uint8), _offsets(lengths), missing)
+        whole += part
+    return Texts(np.frombuffer(whole, dtype=np.uint8), _offsets(lengths), missing)
 
 
 def _is_missing(value: Any) -> bool:
@@ -193,4 +199,6 @@ def _encoded(block: list[Any]) -> tuple[bytes, npt.NDArray[np.int64]]:
 
 
 def _offsets(lengths: Any) -> npt.NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64, copy=False)
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

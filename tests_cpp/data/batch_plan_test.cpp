@@ -386,6 +386,47 @@ TEST_CASE("BatchPlan: a history before holds the newest positives in front of th
   }
 }
 
+TEST_CASE("BatchPlan: a session's rows see what came before the session, the first session's its others") {
+  const Index group_size = GENERATE(1, 3, 16), max_length = GENERATE(1, 4, 100);
+  const auto plain = walks(30, 20);
+  // Sessions of one to five positives each.
+  std::vector<Row> queries, items, sessions;
+  RandomStream random(6, Purpose::kTest);
+  for (Index query = 0; query < 30; ++query) {
+    Row session = 0;
+    for (const Row item : plain.positives().of(query)) {
+      queries.push_back(static_cast<Row>(query));
+      items.push_back(item);
+      sessions.push_back(session += random.below(3) == 0);
+    }
+  }
+  const Interactions interactions(queries, items, std::nullopt, 30, 20, std::nullopt, sessions);
+  BatchPlan plan(interactions, with_history(HistoryMode::kSessions, group_size, max_length), 3);
+  const auto batches = epoch_of(plan, 1);
+  CHECK(pairs_of(batches) == pairs_of(interactions));
+  for (const Batch& batch : batches)
+    for (std::size_t row = 0; row < batch.queries.size(); ++row) {
+      const SeenRow seen = rows_of(batch)[row];
+      const auto all = interactions.positives().of(seen.query);
+      const auto first = static_cast<std::size_t>(interactions.positives().offsets[static_cast<std::size_t>(seen.query)]);
+      const Row session = sessions[static_cast<std::size_t>(batch.pairs[row])];
+      std::vector<Row> before, own;
+      for (std::size_t k = 0; k < all.size(); ++k) {
+        if (interactions.sessions()[first + k] < session) before.push_back(all[k]);
+        if (interactions.sessions()[first + k] == session) own.push_back(all[k]);
+      }
+      for (const Row item : seen.items) REQUIRE(std::find(own.begin(), own.end(), item) != own.end());
+      std::vector<Row> wanted = before;
+      if (before.empty())
+        std::copy_if(own.begin(), own.end(), std::back_inserter(wanted),
+                     [&](Row item) { return std::find(seen.items.begin(), seen.items.end(), item) == seen.items.end(); });
+      if (std::ssize(wanted) > max_length) wanted.erase(wanted.begin(), wanted.end() - max_length);
+      REQUIRE(seen.past == wanted);
+    }
+  CHECK_THROWS_WITH(BatchPlan(plain, with_history(HistoryMode::kSessions, 1, 3), 3),
+                    "BatchPlan: histories are of mode Sessions, but the interactions have no sessions");
+}
+
 TEST_CASE("BatchPlan: windows give each positive what lies before it in the window, and short queries everything") {
   const Index max_length = GENERATE(1, 4, 100);
   const auto interactions = walks(30, 20);

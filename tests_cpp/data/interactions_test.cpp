@@ -111,3 +111,14 @@ TEST_CASE("Interactions: refuses sizes, weights and rows that do not fit") {
   CHECK_THROWS_WITH(Interactions(queries, items, std::nullopt, 1, 3), "Interactions: query_rows[1] is 1, but must be in [0, 1)");
   CHECK_THROWS_WITH(Interactions(queries, items, std::nullopt, 2, 2), "Interactions: item_rows[1] is 2, but must be in [0, 2)");
 }
+
+TEST_CASE("Interactions: sessions belong to positives and do not fall within a query") {
+  const std::vector<Row> queries{0, 1, 0, 0}, items{0, 1, 2, 3}, sessions{5, 0, 5, 7}, falling{5, 0, 4, 7};
+  const std::vector<float> weights{1, 1, 0, 1};
+  CHECK(Interactions(queries, items, weights, 2, 4, std::nullopt, sessions).sessions() == std::vector<Row>{5, 7, 0});
+  CHECK(Interactions(queries, items, weights, 2, 4).sessions().empty());
+  CHECK_THROWS_WITH(Interactions(queries, items, std::nullopt, 2, 4, std::nullopt, falling),
+                    "Interactions: sessions[2] is 4, but must not be below that of the query's positive before it, which is 5");
+  CHECK_THROWS_WITH(Interactions(queries, items, std::nullopt, 2, 4, std::nullopt, std::span(sessions).first(3)),
+                    "Interactions: size of sessions is 3, but must equal size of query_rows, which is 4");
+}

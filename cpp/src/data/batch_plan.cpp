@@ -36,6 +36,9 @@ BatchPlan::BatchPlan(const Interactions& interactions, const BatchSpec& spec, st
     if (spec.history != HistoryMode::kOthers) fail("BatchPlan", "lists are given, but histories are not those of mode Others");
   }
 
+  if (spec.history == HistoryMode::kSessions && interactions.sessions().empty())
+    fail("BatchPlan", "histories are of mode Sessions, but the interactions have no sessions");
+
   std::int64_t groups = 0;  // at least so many, wherever the cuts fall
   for (Index query = 0; query < interactions.num_queries(); ++query)
     groups += (std::ssize(interactions.positives().of(query)) + unit() - 1) / unit();
@@ -65,6 +68,10 @@ void BatchPlan::arrange(Index epoch) {
     const auto begin = offsets[static_cast<std::size_t>(query)], end = offsets[static_cast<std::size_t>(query) + 1];
     if (begin == end) continue;
     RandomStream stream(seed_, Purpose::kGroup, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(query));
+    if (spec_.history == HistoryMode::kSessions) {
+      arrange_sessions(static_cast<Row>(query), stream);
+      continue;
+    }
     std::int64_t size = unit();
     if (ordered())
       size = 1 + stream.below(std::min<std::int64_t>(size, end - begin));
@@ -75,6 +82,18 @@ void BatchPlan::arrange(Index epoch) {
   }
   RandomStream(seed_, Purpose::kOrder, static_cast<std::uint64_t>(epoch)).shuffle(std::span(groups_));
   epoch_ = epoch;
+}
+
+/// As without a history, but a group stays within a session.
+void BatchPlan::arrange_sessions(Row query, RandomStream& stream) {
+  const auto& sessions = interactions_.sessions();
+  const auto end = interactions_.positives().offsets[static_cast<std::size_t>(query) + 1];
+  for (auto begin = interactions_.positives().offsets[static_cast<std::size_t>(query)], next = begin; begin < end; begin = next) {
+    while (next < end && sessions[static_cast<std::size_t>(next)] == sessions[static_cast<std::size_t>(begin)]) ++next;
+    stream.shuffle(std::span(shuffled_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(next - begin)));
+    for (auto first = begin; first < next; first += spec_.group_size)
+      groups_.push_back({query, first, std::min<std::int64_t>(next, first + spec_.group_size)});
+  }
 }
 
 void BatchPlan::write(Index epoch, Index batch, Batch& out) {
@@ -101,8 +120,11 @@ void BatchPlan::write(Index epoch, Index batch, Batch& out) {
       continue;
     }
     total += write_row(group, out);
-    if (spec_.history == HistoryMode::kOthers) write_others(group, out);
+    if (spec_.history == HistoryMode::kOthers)
+      write_others(group, past_.offsets[static_cast<std::size_t>(group.query)],
+                   past_.offsets[static_cast<std::size_t>(group.query) + 1], out);
     if (spec_.history == HistoryMode::kBefore) write_before(group, out);
+    if (spec_.history == HistoryMode::kSessions) write_session(group, out);
   }
   for (float& weight : out.positive_weights) weight = static_cast<float>(weight / total);
   collect_candidates(epoch, batch, out);
@@ -133,15 +155,13 @@ double BatchPlan::write_row(const Group& row, Batch& out) {
   return total;
 }
 
-/// The newest of the query's past that are not the row's own items: an item that came twice must not give itself away.
-void BatchPlan::write_others(const Group& row, Batch& out) {
+/// The newest of the past [begin, end) that are not the row's own items: an item that came twice must not give itself away.
+void BatchPlan::write_others(const Group& row, std::int64_t begin, std::int64_t end, Batch& out) {
   left_out_.clear();
   for (auto place = row.begin; place < row.end; ++place)
     left_out_.push_back(interactions_.positives().items[static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(place)])]);
   std::sort(left_out_.begin(), left_out_.end());
   Histories& histories = out.histories;
-  const auto begin = past_.offsets[static_cast<std::size_t>(row.query)],
-             end = past_.offsets[static_cast<std::size_t>(row.query) + 1];
   const auto start = histories.items.size();
   for (auto place = end; place-- > begin && std::ssize(histories.items) < static_cast<Index>(start) + spec_.max_length;) {
     const Row item = past_.items[static_cast<std::size_t>(place)];
@@ -162,6 +182,23 @@ void BatchPlan::write_before(const Group& row, Batch& out) {
       std::max(interactions_.positives().offsets[static_cast<std::size_t>(row.query)], row.begin - spec_.max_length);
   append_past(start, row.begin, out.histories);
   out.histories.lengths.push_back(static_cast<std::int32_t>(row.begin - start));
+  out.histories.end_readers();
+}
+
+void BatchPlan::write_session(const Group& row, Batch& out) {
+  const auto& sessions = interactions_.sessions();
+  const auto first = interactions_.positives().offsets[static_cast<std::size_t>(row.query)],
+             last = interactions_.positives().offsets[static_cast<std::size_t>(row.query) + 1];
+  const auto [begin, end] =
+      std::equal_range(sessions.begin() + first, sessions.begin() + last, sessions[static_cast<std::size_t>(row.begin)]);
+  const auto session = begin - sessions.begin();
+  if (session == first) {
+    write_others(row, first, end - sessions.begin(), out);
+    return;
+  }
+  const auto start = std::max<std::int64_t>(first, session - spec_.max_length);
+  append_past(start, session, out.histories);
+  out.histories.lengths.push_back(static_cast<std::int32_t>(session - start));
   out.histories.end_readers();
 }
 

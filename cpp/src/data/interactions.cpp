@@ -26,7 +26,7 @@ std::vector<std::int64_t> running_sum(std::vector<std::int64_t> counts_after_a_z
 
 Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row> item_rows,
                            std::optional<std::span<const float>> weights, Index num_queries, Index num_items,
-                           std::optional<std::span<const float>> history_weights)
+                           std::optional<std::span<const float>> history_weights, std::optional<std::span<const Row>> sessions)
     : num_items_(num_items) {
   check_at_least(kName, "num_queries", num_queries, 1);
   check_at_least(kName, "num_items", num_items, 1);
@@ -35,6 +35,7 @@ Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row>
   check_rows(kName, "item_rows", item_rows, num_items);
   check_weights("weights", weights, query_rows.size());
   check_weights("history_weights", history_weights, query_rows.size());
+  if (sessions) check_size(kName, "size of sessions", std::ssize(*sessions), "size of query_rows", std::ssize(query_rows));
   const auto weight = [&](std::size_t pair) { return weights ? (*weights)[pair] : 1.0F; };
   const bool weighted = weights && std::any_of(weights->begin(), weights->end(), [](float w) { return w != 0 && w != 1; });
 
@@ -51,6 +52,7 @@ Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row>
   pairs_.resize(positives_.items.size());
   if (weighted) weights_.resize(positives_.items.size());
   if (history_weights) history_weights_.resize(positives_.items.size());
+  if (sessions) sessions_.resize(positives_.items.size());
 
   auto next_seen = seen_.offsets, next_positive = positives_.offsets;
   for (std::size_t pair = 0; pair < query_rows.size(); ++pair) {
@@ -62,8 +64,11 @@ Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row>
       pairs_[place] = static_cast<Row>(pair);
       if (weighted) weights_[place] = weight(pair);
       if (history_weights) history_weights_[place] = (*history_weights)[pair];
+      if (sessions) sessions_[place] = (*sessions)[pair];
     }
   }
+
+  if (sessions) check_sessions();
 
   // Sort each list of seen items and close the gaps that repeats leave.
   std::int64_t kept = 0;
@@ -77,6 +82,17 @@ Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row>
   seen_.offsets.back() = kept;
   seen_.items.resize(static_cast<std::size_t>(kept));
   seen_.items.shrink_to_fit();
+}
+
+void Interactions::check_sessions() const {
+  for (std::size_t query = 0; query + 1 < positives_.offsets.size(); ++query)
+    for (auto place = positives_.offsets[query] + 1; place < positives_.offsets[query + 1]; ++place) {
+      const auto here = static_cast<std::size_t>(place);
+      if (sessions_[here] < sessions_[here - 1])
+        fail(kName, "sessions[" + std::to_string(pairs_[here]) + "] is " + std::to_string(sessions_[here]) +
+                        ", but must not be below that of the query's positive before it, which is " +
+                        std::to_string(sessions_[here - 1]));
+    }
 }
 
 std::vector<double> Interactions::item_counts() const {

@@ -25,6 +25,7 @@ class Interactions:
         num_users: int,
         num_items: int,
         history_weights: Float32 | None = None,
+        sessions: Int32 | None = None,
     ) -> None: ...
     @property
     def num_users(self) -> int: ...

@@ -13,7 +13,8 @@ from twotower._core import core
 from twotower.errors import DataError, UnknownIdError, first_five
 from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, Metric, MetricFunction, parse
 from twotower.ids import IdColumn
-from twotower.models._asked import Asked, Filters
+from twotower.models._asked import Asked, Filters, Given
+from twotower.models._contexts import first_rows
 from twotower.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ def evaluate(
     also in the interactions of `fit`, although `filter_seen` keeps them out of the lists: a figure never rises by
     taking something out of the truth. (Drop repeated pairs from `test` where only discovery counts.)
 
+    A model with features of the context is asked at the moment of the user's first row that counts: the earliest, where
+    `test` has the model's time column.
+
     ================ =======================================================================================
     recall@k         hits among the first k / n
     capped_recall@k  hits / min(k, n), the recall of the Mult-VAE papers
@@ -145,7 +149,7 @@ def evaluate(
         values.append(
             _measure(
                 model,
-                Asked(truth.users.take(users), user_rows[name][users]),
+                Asked(truth.users.take(users), user_rows[name][users], truth.moments(model, table, users)),
                 relevant,
                 columns,
                 filter_seen=filter_seen,
@@ -207,13 +211,16 @@ def _agreed(named: Mapping[str, Recommender], option: str, cure: str) -> Any:
 class _Truth:
     """The relevant pairs of a test table, each once, in codes of its own users and items.
 
-    The items of user u are `item_codes[offsets[u]:offsets[u + 1]]`; every user has at least one.
+    The items of user u are `item_codes[offsets[u]:offsets[u + 1]]`; every user has at least one. `rows` are the rows of the
+    table that count, `owners` their users.
     """
 
     users: IdColumn
     items: IdColumn
     offsets: np.ndarray
     item_codes: np.ndarray
+    rows: np.ndarray
+    owners: np.ndarray
 
     @classmethod
     def read(cls, table: frames.Frame, named: Mapping[str, Recommender]) -> _Truth:
@@ -244,7 +251,18 @@ class _Truth:
         pairs = np.unique(codes[0] * len(items) + codes[1])
         counts = np.bincount(pairs // len(items), minlength=len(users))
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        return cls(users, items, offsets, pairs % len(items))
+        return cls(users, items, offsets, pairs % len(items), np.flatnonzero(relevant), codes[0])
+
+    def moments(self, model: Recommender, table: frames.Frame, users: np.ndarray) -> Given | None:
+        """Read when some users are asked, for models with a context: at their first row, the earliest where times are known."""
+        if getattr(model, "context_features", None) is None:
+            return None
+        time_col, times = getattr(model, "time_col", None), None
+        if time_col is not None and time_col in table.columns:
+            place = f"evaluate: column {time_col!r}"
+            times = frames.times(frames.column(table, time_col, "evaluate: test"), place)[self.rows]
+        _, first = first_rows(self.owners, times)
+        return model._read_moments(frames.take(table, self.rows[first[users]]), "evaluate: test")
 
     def relevant(self, users: np.ndarray, item_rows: np.ndarray) -> _Relevant:
         """Word the truth of some users in a model's rows; `item_rows` has those of `items`, -1 where unknown."""

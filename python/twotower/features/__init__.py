@@ -16,6 +16,7 @@ from twotower.features._encoded import (
     stacked,
 )
 from twotower.features._encoder import FeatureEncoder, grown_shared, shared_vocabularies
+from twotower.features._times import seconds_of
 from twotower.vocabulary import Vocabulary
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "clean_text",
     "default_width",
     "grown_shared",
+    "seconds_of",
     "shared_vocabularies",
     "split_list",
     "stacked",

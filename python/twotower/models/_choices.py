@@ -119,7 +119,7 @@ def usual_rate(batch: int) -> float:
 
 def _group_size(model: TwoTower, sides: Sides) -> int:
     history = sides.history
-    in_order = history is not None and history.encoder in ("gru", "transformer")
+    in_order = history is not None and history.in_order
     single = "context_features" if sides.contexts is not None else f'encoder="{history.encoder}"' if in_order else None  # type: ignore[union-attr]
     if single is None:
         return model.group_size or _DEFAULT_GROUP

@@ -69,7 +69,7 @@ class Past:
 
     Attributes
     ----------
-    mode : {"none", "others", "before", "windows"}
+    mode : {"none", "others", "before", "sessions", "windows"}
         See `core.Trainer`.
     stored : Histories or None
         What a known user's history is from now on.
@@ -91,8 +91,12 @@ def read_histories(reading: Reading, history: schema.History | None) -> Past:
         lists, _ = read_lists(reading.users, history, reading.pairs.items, "fit: users", stacklevel=5)
         kept = lists.newest(history.max_length)
         return Past("others", kept, kept)
-    in_order = history.encoder in ("gru", "transformer")
-    mode = "windows" if in_order else "others" if reading.order is None else "before"
+    if history.in_order:
+        mode = "windows"
+    elif reading.order is None:
+        mode = "others"
+    else:
+        mode = "sessions" if history.has_sessions else "before"
     return Past(mode, newest_positives(reading.lists, history.max_length))
 
 

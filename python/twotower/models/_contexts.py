@@ -17,8 +17,8 @@ Array = np.ndarray
 
 
 def now() -> float:
-    """Seconds since 1970 UTC: what a Timestamp is where nobody gives one."""
-    return time.time()
+    """Seconds since 1970 UTC, of the minute that began last: what a Timestamp is where nobody gives one."""
+    return time.time() // 60 * 60
 
 
 def resolve_contexts(

@@ -229,9 +229,11 @@ class Growing(DotProductRecommender):
         are shared. The learning rate is half of that of `fit`. With `time_col` the history of a row is what came before it,
         old and new; the new rows are taken to be later than all old ones.
 
-        Seen pairs, counts and histories grow. Removed items stay removed. The state of the optimizer is that of the last
+        Seen pairs, counts and histories grow; `learning_curve_` and `best_epoch_` are those of the new rows. Removed items stay
+        removed. The state of the optimizer is that of the last
         training, where the model was not loaded from a file (which does not hold it): a new start costs little, since the
-        learning rate ends near zero. Ctrl-C keeps what was learned, as in `fit`.
+        learning rate ends near zero. Ctrl-C keeps what was learned, as in `fit`. Cost: an epoch over the new rows, and the item
+        tower once over all items.
         """
         self._check_fitted("partial_fit")
         model: Any = self
@@ -245,7 +247,7 @@ class Growing(DotProductRecommender):
         exam = None
         if eval_set is not None:
             exam = read_exam(model, eval_set, news.users, news.items, news.sides, seen, "partial_fit")
-        lesson = news.lesson(fitted, self._optimizer_state)
+        lesson = news.lesson(fitted, model.user_balance, self._optimizer_state)
         chosen = self._chosen_again(news, epochs)
         counts = padded(self._item_counts, news.items.size) + news.item_counts
         outcome = teach(model, fitted, lesson, chosen, exam, news.stored, counts, "partial_fit")

@@ -177,6 +177,16 @@ def read_lists(
     return Histories(kept, rows[rows >= 0]), ~np.asarray(series.is_null().to_numpy(), dtype=np.bool_)
 
 
+def sessions_of(users: Array, seconds: Array, hours: float) -> Array:
+    """Number the sessions of pairs that are in the order of time, int32; within a user the numbers do not fall."""
+    order = np.argsort(users, kind="stable")
+    begins = np.ones(len(users), dtype=np.bool_)
+    begins[1:] = (np.diff(users[order]) != 0) | (np.diff(seconds[order]) > hours * 3600)
+    numbers = np.empty(len(users), dtype=np.int32)
+    numbers[order] = np.cumsum(begins) - 1
+    return numbers
+
+
 def newest_positives(lists: Any, length: int) -> Histories:
     """Each user's newest positives, of `core.Interactions` whose pairs came in the order of time."""
     whole = Histories(lists.positive_offsets, lists.positive_items, lists.positive_history_weights)

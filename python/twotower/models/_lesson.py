@@ -41,7 +41,7 @@ class Lesson:
     users : core.SideData
         A row for each user of `pairs`; contexts by the number of the pair.
     items : core.SideData
-    mode : {"none", "others", "before", "windows"}
+    mode : {"none", "others", "before", "sessions", "windows"}
         What a row knows of its user's past.
     max_length : int
     lists : Histories or None

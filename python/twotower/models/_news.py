@@ -101,7 +101,7 @@ class News:
         grown = replace(grown, users=users_side, items=grown.items.with_ids(counts))
         catalogue, new_items = _grown_catalogue(model, things)
         before, stored = _histories(model, people, lists)
-        in_order = history is not None and history.encoder in ("gru", "transformer")
+        in_order = history is not None and history.in_order
         return cls(
             people.vocabulary, things.vocabulary, pairs, lists, grown, catalogue, new_items, before, stored,
             in_time=not model._histories_given and (pairs.times is not None or in_order),
@@ -127,7 +127,7 @@ class News:
         lists = lists_of_pairs(*pairs, self.users.size, self.items.size)
         return lists.offsets, lists.items
 
-    def lesson(self, fitted: Fitted, optimizer_state: Mapping[str, Array] | None) -> Lesson:
+    def lesson(self, fitted: Fitted, user_balance: float, optimizer_state: Mapping[str, Array] | None) -> Lesson:
         """What is to be learned: the new positives, each knowing what its user had before; other items stay as they are."""
         pairs = self.pairs.take(_liked(self.pairs))
         trainable = np.zeros(self.items.size, dtype=np.uint8)
@@ -135,6 +135,7 @@ class News:
         contexts = None if self.sides.contexts is None else self.sides.contexts.feature_table()
         history = self.sides.history
         rows, num_users, entities, lists = pairs.user_rows, self.users.size, None, None
+        example_weights = pairs.weights
         if history is not None and self.before is not None and self.in_time:
             weights = pairs.ratings if history.weight_by is not None else None
             # Each group of positives is a user of its own to the trainer, whose list ends where the group begins.
@@ -142,10 +143,14 @@ class News:
                 self.before, rows, pairs.item_rows, weights, self.group_size, history.max_length
             )
             num_users, entities = len(owners), self.sides.users.take(owners).feature_table()
+            if user_balance:
+                of_group = np.bincount(rows, minlength=num_users)[rows]
+                balance = (self.user_counts[pairs.user_rows] / of_group) ** -user_balance
+                example_weights = (balance if pairs.weights is None else balance * pairs.weights).astype(np.float32)
         elif history is not None:
             lists = self.stored
         return Lesson(
-            core.Interactions(rows, pairs.item_rows, pairs.weights, num_users, self.items.size),
+            core.Interactions(rows, pairs.item_rows, example_weights, num_users, self.items.size),
             fitted.user_data(entities, contexts),
             fitted.item_data(),
             "none" if lists is None else "others",

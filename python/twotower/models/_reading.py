@@ -9,9 +9,10 @@ import numpy as np
 
 from twotower import frames
 from twotower._core import core
+from twotower.features import seconds_of
 from twotower.interactions import Encoded, align, catalogue_vocabulary, encode_interactions
 from twotower.models._catalogue import Catalogue
-from twotower.models._histories import check_weights
+from twotower.models._histories import check_weights, sessions_of
 
 if TYPE_CHECKING:
     from twotower.models._recommend import Recommender
@@ -63,7 +64,7 @@ class Reading:
 
 
 def read(
-    model: Recommender,
+    model: Any,
     interactions: Any,
     users: Any,
     items: Any,
@@ -79,7 +80,7 @@ def read(
         `users` and `items` may be None.
     history : History, optional
         What will be made of the pairs: they are put in the order of the model's time column, where it has one (equal times
-        stay as they are), and weighted by their ratings where it asks for that.
+        stay as they are), cut into sessions, and weighted by their ratings where it asks for that.
     """
     # Once: a lazy frame is collected here.
     table = frames.table(interactions, "fit: interactions")
@@ -94,6 +95,11 @@ def read(
     order = None if history is None or pairs.times is None else np.argsort(pairs.times, kind="stable")
     if order is not None:
         pairs = pairs.take(order)
+    sessions = None
+    if order is not None and history is not None and history.has_sessions:
+        series = frames.column(table, model.time_col, "fit: interactions")
+        seconds, _, _ = seconds_of(series, f"fit: column {model.time_col!r}", "auto")
+        sessions = sessions_of(pairs.user_rows, seconds[order], history.session_gap)
     lists = core.Interactions(
         pairs.user_rows,
         pairs.item_rows,
@@ -101,6 +107,7 @@ def read(
         pairs.users.size,
         pairs.items.size,
         pairs.ratings if weighted else None,
+        sessions,
     )
     users = None if users is None else align(users, model.user_col, pairs.users, side="users")
     items = None if items is None else align(items, model.item_col, pairs.items, side="items")

@@ -76,6 +76,10 @@ class Recommender(Remembering):
         """
         return None
 
+    def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
+        """Read the moments at which users are asked, one row of interactions a user; None where a model has no context."""
+        return None
+
     def _top_k(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -154,9 +154,12 @@ class TwoTower(Growing, Explaining, DotProductRecommender, kind="two_tower"):
 
     Histories: the newest `max_length` positives of a known user, from `fit` and `partial_fit`; or the lists of item ids in
     the column of that name, where `users` of `fit` has it. In training a row never sees what it is asked for: with `time_col`
-    it sees what came before it, with "gru" and "transformer" what stands before it, otherwise the user's other positives. A
+    it sees what came before its session (a session ends with a pause of `History(session_gap=12)` hours; in the first one
+    it sees the session's other positives), with "gru" and "transformer" what stands before it, otherwise the user's other
+    positives. A
     frame of users at `recommend` may bring lists of its own: they go before what the model has, their items are not
-    recommended, and a missing one leaves what the model has. Items that the model does not know are dropped with a warning.
+    recommended, their items weigh the same, and a missing list leaves what the model has. Items that the model does not know
+    are dropped with a warning.
 
     Examples
     --------
@@ -368,7 +371,7 @@ class TwoTower(Growing, Explaining, DotProductRecommender, kind="two_tower"):
         # The caller's line: above are _read_asked, recommend and its check of names.
         return read_users(frame, rows, self._sides, self._items, where, stacklevel=6)
 
-    def _read_moments(self, frame: frames.Frame, rows: np.ndarray, where: str) -> UsersGiven | None:
+    def _read_moments(self, frame: frames.Frame, where: str) -> UsersGiven | None:
         return read_moments(frame, self._sides, where)
 
     def _user_vectors(self, asked: Asked, *, num_threads: int) -> np.ndarray:

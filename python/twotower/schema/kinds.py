@@ -343,16 +343,21 @@ class History(Kind):
         `transformer`: share of the numbers that training drops.
     features : bool
         Whether an item is read with its features, or by its id alone. Both share their vectors with the item tower.
+    session_gap : float above 0, optional
+        Hours without an interaction after which a new session begins, for `mean`, `decay` and `attention` where time is
+        known. Training then sees what came before the session of its example, whole sessions at a time: within one the
+        order often tells nothing but how the items were shown. None takes every earlier interaction.
     weight_by : {"rating"}, optional
         Items count by the model's rating column. For `mean`, `decay` and `attention`.
     normalize : bool
-        `mean` and `decay`: divide by the sum of the weights.
+        `mean` and `decay`: bring the mean to one learned length.
     width : int, at least 1, optional
         Length of the vector. None leaves it to the model.
 
     Notes
     -----
-    In training the item to be predicted is left out of the history, and so is everything after it where time is known.
+    In training the item to be predicted is left out of the history, and so is everything after it where time is known; in
+    a user's first session the history is the session's other items.
     """
 
     column: str = "history"
@@ -364,6 +369,7 @@ class History(Kind):
     blocks: int = 1
     dropout: float = 0.0
     features: bool = True
+    session_gap: float | None = 12.0
     weight_by: Literal["rating"] | None = None
     normalize: bool = True
     width: int | None = None
@@ -377,6 +383,11 @@ class History(Kind):
         half_life = self.half_life
         if isinstance(half_life, bool) or not isinstance(half_life, (int, float)) or not 0 < half_life < float("inf"):
             raise self._refuse("half_life", "a finite number above 0")
+        gap = self.session_gap
+        if gap is not None and (
+            isinstance(gap, bool) or not isinstance(gap, (int, float)) or not 0 < gap < float("inf")
+        ):
+            raise self._refuse("session_gap", "a finite number above 0 or None")
         self._check_share("dropout")
         self._check_flags("features", "normalize")
         if self.weight_by not in (None, "rating"):
@@ -386,6 +397,15 @@ class History(Kind):
                 f'History({self.column!r}): weight_by is "rating", but encoder "{self.encoder}" has no weights; '
                 'use "mean", "decay" or "attention"'
             )
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the encoder reads one item after the other."""
+        return self.encoder in ("gru", "transformer")
+
+    @property
+    def has_sessions(self) -> bool:
+        return self.session_gap is not None and not self.in_order
 
 
 Column: TypeAlias = Category | Categories | Numeric | Timestamp | Text | Vector

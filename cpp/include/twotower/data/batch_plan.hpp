@@ -13,9 +13,11 @@ namespace twotower::data {
 ///   None
 ///   Others     the query's positives of other items than the row's own; for data without times
 ///   Before     what came before the row's positives; groups are consecutive in the order of the pairs
-///   Windows    the same for encoders that read many prefixes of one sequence at the cost of one: max_length consecutive
+///   Sessions   what came before the session of the row's positives, which are all of one; within a session the order tells
+///              nothing (a person rates a page of films from top to bottom), so a query's first session goes by its others
+///   Windows    as Before, for encoders that read many prefixes of one sequence at the cost of one: max_length consecutive
 ///              positives at a time, each a row of its own that sees the window before it
-enum class HistoryMode : std::uint8_t { kNone, kOthers, kBefore, kWindows };
+enum class HistoryMode : std::uint8_t { kNone, kOthers, kBefore, kSessions, kWindows };
 
 /// How to arrange. Pairs, the usual form, are the case group_size = 1.
 struct BatchSpec {
@@ -78,9 +80,11 @@ class BatchPlan {
   bool ordered() const { return spec_.history == HistoryMode::kBefore || spec_.history == HistoryMode::kWindows; }
   Index unit() const { return spec_.history == HistoryMode::kWindows ? spec_.max_length : spec_.group_size; }
   void arrange(Index epoch);
+  void arrange_sessions(Row query, RandomStream& stream);
   double write_row(const Group& row, Batch& out);
-  void write_others(const Group& row, Batch& out);
+  void write_others(const Group& row, std::int64_t begin, std::int64_t end, Batch& out);
   void write_before(const Group& row, Batch& out);
+  void write_session(const Group& row, Batch& out);
   void write_window(const Group& window, Batch& out);
   void append_past(std::int64_t begin, std::int64_t end, Histories& out) const;
   void collect_candidates(Index epoch, Index batch, Batch& out);

@@ -23,12 +23,14 @@ struct Lists {
 ///
 /// A pair of weight 0 counts as seen, but is no positive: this is how a low rating stays out of training and out of the lists.
 ///
-/// Shapes      query_rows, item_rows, weights, history_weights (pairs)
+/// Shapes      query_rows, item_rows, weights, history_weights, sessions (pairs)
+/// Requires    sessions do not fall from one pair of a query to its next
 /// Throws      invalid_argument for weights that are negative or not finite; out_of_range for a row outside its table
 class Interactions {
  public:
   Interactions(std::span<const Row> query_rows, std::span<const Row> item_rows, std::optional<std::span<const float>> weights,
-               Index num_queries, Index num_items, std::optional<std::span<const float>> history_weights = {});
+               Index num_queries, Index num_items, std::optional<std::span<const float>> history_weights = {},
+               std::optional<std::span<const Row>> sessions = {});
 
   Index num_queries() const { return static_cast<Index>(positives_.offsets.size()) - 1; }
   Index num_items() const { return num_items_; }
@@ -43,6 +45,9 @@ class Interactions {
   /// What each positive weighs as a part of its query's history, parallel to positives().items; empty where all weigh 1.
   const std::vector<float>& history_weights() const { return history_weights_; }
 
+  /// Session of each positive, parallel to positives().items: numbers that do not fall within a query; empty where not given.
+  const std::vector<Row>& sessions() const { return sessions_; }
+
   /// Number of the pair that each positive is, as they came, parallel to positives().items.
   const std::vector<Row>& pairs() const { return pairs_; }
 
@@ -53,10 +58,12 @@ class Interactions {
   std::vector<double> item_counts() const;
 
  private:
+  void check_sessions() const;
+
   Index num_items_;
   Lists positives_, seen_;
   std::vector<float> weights_, history_weights_;
-  std::vector<Row> pairs_;
+  std::vector<Row> pairs_, sessions_;
 };
 
 }  // namespace twotower::data
