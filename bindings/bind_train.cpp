@@ -34,7 +34,8 @@ Kind named(const std::vector<std::pair<std::string, Kind>>& kinds, const std::st
 train::TrainerSpec trainer_spec(Index batch_size, Index group_size, double logq_strength, double user_balance, Index negatives,
                                 double popularity_share, const std::string& optimizer, double weight_decay,
                                 const std::string& schedule, double learning_rate, double warmup_share, double final_share,
-                                Index epochs, std::uint64_t seed, const std::string& history, Index max_length) {
+                                Index epochs, std::uint64_t seed, const std::string& history, Index max_length,
+                                double first_session_weight) {
   static const std::vector<std::pair<std::string, OptimizerKind>> optimizers{{"adam", OptimizerKind::kAdam},
                                                                              {"lazy_adam", OptimizerKind::kLazyAdam},
                                                                              {"adagrad", OptimizerKind::kAdagrad},
@@ -54,7 +55,8 @@ train::TrainerSpec trainer_spec(Index batch_size, Index group_size, double logq_
                   user_balance,
                   {negatives, popularity_share},
                   named(histories, history, "Trainer", "history"),
-                  max_length};
+                  max_length,
+                  first_session_weight};
   spec.optimizer.kind = named(optimizers, optimizer, "Trainer", "optimizer");
   spec.optimizer.weight_decay = weight_decay;
   spec.schedule = {named(schedules, schedule, "Trainer", "schedule"), learning_rate, warmup_share, final_share};
@@ -132,19 +134,20 @@ void bind_trainer(py::module_& m) {
                        Index batch_size, Index group_size, double logq_strength, double user_balance, Index negatives,
                        double popularity_share, const std::string& optimizer, double weight_decay, const std::string& schedule,
                        double learning_rate, double warmup_share, double final_share, Index epochs, std::uint64_t seed,
-                       const std::string& history, Index max_length, const py::object& lists, const py::object& trainable_items) {
+                       const std::string& history, Index max_length, double first_session_weight, const py::object& lists,
+                       const py::object& trainable_items) {
              return make_trainer(model, users, items, interactions,
                                  trainer_spec(batch_size, group_size, logq_strength, user_balance, negatives, popularity_share,
                                               optimizer, weight_decay, schedule, learning_rate, warmup_share, final_share, epochs,
-                                              seed, history, max_length),
+                                              seed, history, max_length, first_session_weight),
                                  lists, trainable_items);
            }),
            py::arg("model"), py::arg("users"), py::arg("items"), py::arg("interactions"), py::kw_only(), py::arg("batch_size"),
            py::arg("group_size"), py::arg("logq_strength"), py::arg("user_balance"), py::arg("negatives"),
            py::arg("popularity_share"), py::arg("optimizer"), py::arg("weight_decay"), py::arg("schedule"),
            py::arg("learning_rate"), py::arg("warmup_share"), py::arg("final_share"), py::arg("epochs"), py::arg("seed"),
-           py::arg("history") = "none", py::arg("max_length") = 50, py::arg("lists") = py::none(),
-           py::arg("trainable_items") = py::none())
+           py::arg("history") = "none", py::arg("max_length") = 50, py::arg("first_session_weight") = 1.0,
+           py::arg("lists") = py::none(), py::arg("trainable_items") = py::none())
       .def_property_readonly("steps_per_epoch", [](const BoundTrainer& self) { return self.trainer->steps_per_epoch(); })
       .def_property_readonly("total_steps", [](const BoundTrainer& self) { return self.trainer->total_steps(); })
       .def_property_readonly("step", [](const BoundTrainer& self) { return self.trainer->step(); })

@@ -31,5 +31,6 @@ def shared_data() -> SharedData:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     return SharedData(Path(os.environ.get("TWOTOWER_SHARED_DATA", beside)))
 
+
 # Imported by tests, under its own name; collected for doctests as well it would define its class twice.
 collect_ignore = ["factors.py"]

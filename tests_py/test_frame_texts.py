@@ -144,11 +144,11 @@ def test_columns_are_put_below_each_other() -> None:
         ),
         (
             pd.Series([["a"], ["b"]]),
-            "holds lists (Object), but must hold text; use Categories for lists, or join their words",
+            "holds lists (Object), but must hold text; use Categories, or join their words",
         ),
         (
             pa.chunked_array([pa.array([["a"]])]),
-            "holds lists (List(String)), but must hold text; use Categories for lists, or join their words",
+            "holds lists (List(String)), but must hold text; use Categories, or join their words",
         ),
         (pd.Series([3, 4], dtype="category"), "holds categories (Categorical), but must hold text; use another kind, or make it text"),
         (pd.Series([1, None, 2], dtype=object), "holds numbers (Object), but must hold text; use another kind, or make it text"),

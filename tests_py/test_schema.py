@@ -161,7 +161,14 @@ def test_columns_through_json(column: Any) -> None:
             '"transformer"',
         ),
         (lambda: History(half_life=0), "History('history'): half_life is 0, but must be a finite number above 0"),
-        (lambda: History(session_gap=0), "History('history'): session_gap is 0, but must be a finite number above 0 or None"),
+        (
+            lambda: History(first_session=0),
+            "History('history'): first_session is 0, but must be a finite number above 0",
+        ),
+        (
+            lambda: History(session_gap=0),
+            "History('history'): session_gap is 0, but must be a finite number above 0 or None",
+        ),
         (lambda: History(dropout=1.0), "History('history'): dropout is 1.0, but must be a number from 0 to below 1"),
         (
             lambda: History(max_length=None),

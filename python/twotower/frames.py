@@ -23,6 +23,7 @@ from twotower import frame_ids, frame_lists, frame_texts
 from twotower import ids as _ids
 from twotower.errors import DataError, SchemaError, count_of, first_five
 from twotower.frame_texts import Texts
+from twotower.frame_texts import join as join_texts
 from twotower.ids import Array, IdColumn
 
 __all__ = [
@@ -355,7 +356,6 @@ def texts(series: Series, what: str) -> Texts:
     Returns
     -------
     Texts
-        `buffer` (uint8, UTF-8), `offsets` (int64, n + 1) and `missing` (bool, n, or None where nothing is missing).
 
     Raises
     ------
@@ -366,14 +366,9 @@ def texts(series: Series, what: str) -> Texts:
     if found is None:
         kind = kind_of(series)
         words = "numbers" if kind in ("integer", "float", "boolean", "decimal") else _KIND_WORDS.get(kind, kind)
-        cure = (
-            "use Categories for lists, or join their words" if kind == "list" else "use another kind, or make it text"
-        )
+        cure = "use Categories, or join their words" if kind == "list" else "use another kind, or make it text"
         raise SchemaError(f"{what} holds {words} ({series.dtype}), but must hold text; {cure}")
     return found
-
-
-join_texts = frame_texts.join
 
 
 def take(frame: FrameOrSeries, rows: Array) -> FrameOrSeries:

@@ -427,6 +427,31 @@ TEST_CASE("BatchPlan: a session's rows see what came before the session, the fir
                     "BatchPlan: histories are of mode Sessions, but the interactions have no sessions");
 }
 
+TEST_CASE("BatchPlan: sessions share a query's weight among them, and the first may weigh less") {
+  // One query with sessions of 1, 2 and 4 positives, one with a single session of 2.
+  const std::vector<Row> queries{0, 0, 0, 0, 0, 0, 0, 1, 1}, items{0, 1, 2, 3, 4, 5, 6, 7, 8},
+      sessions{0, 1, 1, 2, 2, 2, 2, 0, 0};
+  const Interactions interactions(queries, items, std::nullopt, 2, 9, std::nullopt, sessions);
+  BatchSpec spec = with_history(HistoryMode::kSessions, 2, 10);
+  spec.query_balance = 1;
+  spec.first_session_weight = 0.5;
+  BatchPlan plan(interactions, spec, 3);
+  std::map<Row, double> weight;  // of each item, whose number is that of its pair; one batch holds all
+  Batch batch;
+  plan.write(0, 0, batch);
+  REQUIRE(plan.batches_per_epoch() == 1);
+  for (std::size_t p = 0; p < batch.positive_columns.size(); ++p)
+    weight[batch.candidates[static_cast<std::size_t>(batch.positive_columns[p])]] =
+        static_cast<double>(batch.positive_weights[p]);
+  const double total = 0.5 + 1 + 1 + 0.5;
+  for (const auto& [item, wanted] :
+       std::map<Row, double>{{0, 0.5}, {1, 0.5}, {2, 0.5}, {3, 0.25}, {6, 0.25}, {7, 0.25}, {8, 0.25}})
+    CHECK(weight[item] == Approx(wanted / total));
+  spec.first_session_weight = 0;
+  CHECK_THROWS_WITH(BatchPlan(interactions, spec, 3),
+                    "BatchPlan: first_session_weight is 0, but must be a finite number above 0");
+}
+
 TEST_CASE("BatchPlan: windows give each positive what lies before it in the window, and short queries everything") {
   const Index max_length = GENERATE(1, 4, 100);
   const auto interactions = walks(30, 20);

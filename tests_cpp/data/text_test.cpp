@@ -160,12 +160,12 @@ TEST_CASE("TextCoder: agrees with maps and sets, for any number of threads") {
 
 TEST_CASE("TextCoder: one huge text") {
   std::string text;
-  while (text.size() < (10U << 20)) text += "Gro\u00DFe Worte \xFF ";
+  while (text.size() < (10U << 20)) text += "Gro\u00DFe W\u00F6rter \xFF ";
   const TextCoder coder = coder_with(lengths(1, 1), {"grosse"});
   const TextCodes found = coder.encode(Column({text, "x"}).view(), kLeaveOut, 0, Threads(2));
   CHECK(found.codes.back() == 0);
   CHECK(std::ssize(found.codes) == found.offsets[1] + 1);
-  CHECK(static_cast<std::size_t>(found.offsets[1]) == text.size() / std::string("Gro\u00DFe Worte \xFF ").size());
+  CHECK(static_cast<std::size_t>(found.offsets[1]) == text.size() / std::string("Gro\u00DFe W\u00F6rter \xFF ").size());
 }
 
 TEST_CASE("TextCoder: refuses what does not fit") {

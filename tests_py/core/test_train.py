@@ -572,7 +572,9 @@ def test_an_explanation_adds_up_to_the_score():
 
 def test_history_modes_and_lists_that_make_no_sense_are_refused():
     model, users, items = history_model()
-    with refuses(ValueError, "Trainer: history is 'after', but must be one of 'none', 'others', 'before', 'sessions', 'windows'"):
+    with refuses(
+        ValueError, "Trainer: history is 'after', but must be one of 'none', 'others', 'before', 'sessions', 'windows'"
+    ):
         core.Trainer(model, users, items, planted(), **OPTIONS, history="after")
     lists = (np.zeros(USERS + 1, np.int64), np.empty(0, np.int32), None)
     with refuses(ValueError, "BatchPlan: lists are given, but histories are not those of mode Others"):

@@ -16,6 +16,7 @@ void BatchSpec::check() const {
   check_in_range("BatchPlan", "logq_strength", logq_strength, 0, 1);
   check_in_range("BatchPlan", "query_balance", query_balance, 0, 1);
   check_at_least("BatchPlan", "max_length", max_length, 1);
+  check_positive("BatchPlan", "first_session_weight", first_session_weight);
   if (history == HistoryMode::kWindows && group_size != 1)
     fail("BatchPlan", "group_size is " + std::to_string(group_size) + ", but must be 1 where histories are windows");
   negatives.check();
@@ -130,10 +131,30 @@ void BatchPlan::write(Index epoch, Index batch, Batch& out) {
   collect_candidates(epoch, batch, out);
 }
 
+/// The query's positives in the session of the row's.
+BatchPlan::Range BatchPlan::session_of(const Group& row) const {
+  const auto& offsets = interactions_.positives().offsets;
+  const auto& sessions = interactions_.sessions();
+  const auto [begin, end] = std::equal_range(sessions.begin() + offsets[static_cast<std::size_t>(row.query)],
+                                             sessions.begin() + offsets[static_cast<std::size_t>(row.query) + 1],
+                                             sessions[static_cast<std::size_t>(row.begin)]);
+  return {begin - sessions.begin(), end - sessions.begin()};
+}
+
+/// What a row's positives weigh beside their own weights.
+double BatchPlan::weight_of(const Group& row) const {
+  const auto first = interactions_.positives().offsets[static_cast<std::size_t>(row.query)],
+             last = interactions_.positives().offsets[static_cast<std::size_t>(row.query) + 1];
+  const bool by_session = spec_.history == HistoryMode::kSessions;
+  const Range range = by_session ? session_of(row) : Range{first, last};
+  const double balance =
+      spec_.query_balance > 0 ? std::pow(static_cast<double>(range.end - range.begin), -spec_.query_balance) : 1;
+  return by_session && range.begin == first ? balance * spec_.first_session_weight : balance;
+}
+
 /// Appends a row of the batch, without its history; the sum of its positives' weights.
 double BatchPlan::write_row(const Group& row, Batch& out) {
-  const auto positives_of_query = static_cast<double>(interactions_.positives().of(row.query).size());
-  const double balance = spec_.query_balance > 0 ? std::pow(positives_of_query, -spec_.query_balance) : 1;
+  const double weight_of_each = weight_of(row);
   double total = 0;
   out.queries.push_back(row.query);
   out.pairs.push_back(interactions_.pairs()[static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(row.begin)])]);
@@ -141,7 +162,7 @@ double BatchPlan::write_row(const Group& row, Batch& out) {
     const auto positive = static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(place)]);
     const Row item = interactions_.positives().items[positive];
     const double weight =
-        balance * (interactions_.weights().empty() ? 1.0 : static_cast<double>(interactions_.weights()[positive]));
+        weight_of_each * (interactions_.weights().empty() ? 1.0 : static_cast<double>(interactions_.weights()[positive]));
     Row& column = column_[static_cast<std::size_t>(item)];
     if (column < 0) {
       column = static_cast<Row>(out.candidates.size());
@@ -186,19 +207,15 @@ void BatchPlan::write_before(const Group& row, Batch& out) {
 }
 
 void BatchPlan::write_session(const Group& row, Batch& out) {
-  const auto& sessions = interactions_.sessions();
-  const auto first = interactions_.positives().offsets[static_cast<std::size_t>(row.query)],
-             last = interactions_.positives().offsets[static_cast<std::size_t>(row.query) + 1];
-  const auto [begin, end] =
-      std::equal_range(sessions.begin() + first, sessions.begin() + last, sessions[static_cast<std::size_t>(row.begin)]);
-  const auto session = begin - sessions.begin();
-  if (session == first) {
-    write_others(row, first, end - sessions.begin(), out);
+  const auto first = interactions_.positives().offsets[static_cast<std::size_t>(row.query)];
+  const Range session = session_of(row);
+  if (session.begin == first) {
+    write_others(row, first, session.end, out);
     return;
   }
-  const auto start = std::max<std::int64_t>(first, session - spec_.max_length);
-  append_past(start, session, out.histories);
-  out.histories.lengths.push_back(static_cast<std::int32_t>(session - start));
+  const auto start = std::max<std::int64_t>(first, session.begin - spec_.max_length);
+  append_past(start, session.begin, out.histories);
+  out.histories.lengths.push_back(static_cast<std::int32_t>(session.begin - start));
   out.histories.end_readers();
 }
 

@@ -204,6 +204,7 @@ class Trainer:
         seed: int,
         history: str = "none",
         max_length: int = 50,
+        first_session_weight: float = 1.0,
         lists: tuple[Int64, Int32, Float32 | None] | None = None,
         trainable_items: npt.NDArray[Any] | None = None,
     ) -> None: ...

@@ -171,7 +171,7 @@ class TextEncoder:
             Old codes stay, and so does the idf of theirs: nothing changes for texts that could be encoded before. The
             new tokens are those of at least `min_count` of the further rows, until there are `max_tokens` in all.
         """
-        if self._tokens is None:
+        if self._tokens is None or self._documents is None:
             return self
         room = max(self.column.max_tokens - (self.size - 1), 0)
         learned, ends, documents, _, _ = self._coder.learn(
@@ -218,14 +218,17 @@ class TextEncoder:
 
     @classmethod
     def from_state(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array], column: Text) -> TextEncoder:
-        """Undo `state`; KeyError, TypeError or ValueError where the parts do not fit together."""
+        """Undo `state`; KeyError, TypeError or ValueError (DataError is one) where the parts do not fit together."""
         tokens = None if column.buckets is not None else (arrays["tokens"], arrays["ends"])
         documents = arrays.get("documents")
         made = cls(column, float(meta["missing"]), str(meta["note"]), int(meta["rows"]), tokens, documents)
         if documents is None and (tokens is not None or column.encoding == "tfidf"):
             raise KeyError("documents")
         if documents is not None and documents.shape != (made.size,):
-            raise DataError(f"{documents.shape} counts for {count_of(made.size, 'code')}")
+            raise DataError(
+                f"load: column {column.column!r} has {documents.size} counts for {count_of(made.size, 'code')}; "
+                "save the model again"
+            )
         return made
 
     @cached_property

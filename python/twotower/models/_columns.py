@@ -96,7 +96,7 @@ def read_histories(reading: Reading, history: schema.History | None) -> Past:
     elif reading.order is None:
         mode = "others"
     else:
-        mode = "sessions" if history.has_sessions else "before"
+        mode = "before" if history.session_gap is None else "sessions"
     return Past(mode, newest_positives(reading.lists, history.max_length))
 
 

@@ -50,6 +50,8 @@ class Lesson:
         0: the item's embeddings stay.
     optimizer_state : dict or None
         Of the training before this one.
+    first_session_weight : float
+        With "sessions".
     """
 
     pairs: core.Interactions
@@ -60,6 +62,7 @@ class Lesson:
     lists: Histories | None = None
     trainable_items: Array | None = None
     optimizer_state: Mapping[str, Array] | None = None
+    first_session_weight: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +171,7 @@ def teach(
         seed=chosen["random_state"],
         history=lesson.mode,
         max_length=lesson.max_length,
+        first_session_weight=lesson.first_session_weight,
         lists=None if lesson.lists is None else lesson.lists.core,
         trainable_items=lesson.trainable_items,
     )

@@ -96,7 +96,7 @@ def read(
     if order is not None:
         pairs = pairs.take(order)
     sessions = None
-    if order is not None and history is not None and history.has_sessions:
+    if order is not None and history is not None and history.session_gap is not None and not history.in_order:
         series = frames.column(table, model.time_col, "fit: interactions")
         seconds, _, _ = seconds_of(series, f"fit: column {model.time_col!r}", "auto")
         sessions = sessions_of(pairs.user_rows, seconds[order], history.session_gap)

