@@ -70,14 +70,14 @@ def ours(case: Case, pairs: Pairs) -> Ours:
         tables=[("user", pairs.num_users, WIDTH), ("item", pairs.num_items, WIDTH)],
         temperature=TEMPERATURE,
         item_bias=case.item_bias,
-        num_items=pairs.num_items,
+        bias_rows=pairs.num_items,
         deviation=0.1,
         seed=0,
     )
     trainer = core.Trainer(
         model,
-        users,
-        items,
+        core.SideData(users),
+        core.SideData(items),
         core.Interactions(pairs.users, pairs.items, None, pairs.num_users, pairs.num_items),
         batch_size=case.batch_size,
         group_size=case.group_size,
