@@ -203,10 +203,11 @@ void Inputs::add_sources(Index table, const InputScratch& scratch, const ConstRo
                                 Rows<Scalar>) const;                                                                        \
   template void Inputs::forward_one(std::size_t, const nn::Parameters<Scalar>&, const Tables&, const TableRows&,            \
                                     const InputScratch&, Index, Rows<Scalar>) const;                                        \
-  template void Inputs::backward(const Tables&, const TableRows&, Index, ConstRows<Scalar>, Scalar*) const;                 \
   template void Inputs::add_sources(Index, const InputScratch&, const ConstRowMap<Scalar>&,                                 \
                                     std::vector<nn::RowGradients<Scalar>::Source>&) const;
 TWOTOWER_INSTANTIATE(float)
 TWOTOWER_INSTANTIATE(double)
+template void Inputs::backward(const Tables&, const TableRows&, Index, ConstRows<float>, float*) const;
+template void Inputs::backward(const Tables&, const TableRows&, Index, ConstRows<double>, double*) const;
 
 }  // namespace twotower::model

@@ -166,6 +166,7 @@ void SequenceInput::backward(const nn::Parameters<Scalar>& parameters, const dat
   if (elements_.parameter_count() > 0)
     elements_.backward<Scalar>({&elements}, {scratch.elements, {}}, 0, scratch.dx, darena.data());
   std::vector<Scalar*> parts;
+  parts.reserve(static_cast<std::size_t>(groups));
   for (Index g = 0; g < groups; ++g) parts.push_back(scratch.arenas[static_cast<std::size_t>(g)].data());
   tree_sum<Scalar>(parts, parameter_count_);
   for (Index k = 0; k < parameter_count_; ++k) darena[static_cast<std::size_t>(arena_begin_ + k)] += parts[0][k];

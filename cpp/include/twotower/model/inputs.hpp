@@ -29,7 +29,7 @@ enum class Join { kSum, kConcatenate };
 
 /// Where inputs read: one row an entity, and where some are of contexts one row an interaction.
 struct Tables {
-  const data::FeatureTable* entities;
+  const data::FeatureTable* entities = nullptr;
   const data::FeatureTable* contexts = nullptr;
 };
 
