@@ -84,7 +84,7 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/codespell
 	$(VENV)/bin/clang-format --dry-run --Werror $(cpp_files)
-	find cpp/src -name '*.cpp' | xargs -n 1 -P $(JOBS) $(VENV)/bin/clang-tidy --quiet -p $(build) --removed-arg=-fno-gnu-unique --removed-arg=-Wno-maybe-uninitialized
+	find cpp/src -name '*.cpp' | xargs -n 1 -P $(JOBS) $(VENV)/bin/clang-tidy --quiet -p $(build) --removed-arg=-fno-gnu-unique --removed-arg=-Wno-maybe-uninitialized --removed-arg=-Wno-restrict
 
 format: $(VENV)/.lint
 	$(VENV)/bin/ruff check --fix-only .
