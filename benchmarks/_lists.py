@@ -132,6 +132,8 @@ class Results:
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
+    if np.isnan(values).any():
+        return "-"
     mean = f"{np.mean(values):.4f}".removeprefix("0")
     return mean if len(values) == 1 else f"{mean} ({max(values) - min(values):.4f})".replace("(0.", "(.")
 
