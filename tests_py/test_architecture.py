@@ -168,7 +168,7 @@ def test_every_module_has_a_test_file() -> None:
         "features/_column": "features", "features/_encoded": "features", "features/_encoder": "features",
         "schema/_kind": "schema", "schema/kinds": "schema", "schema/infer": "schema", "schema/resolve": "schema", "schema/shown": "schema",
         "models/_estimator": "estimator", "models/_options": "estimator", "models/_recommend": "estimator",
-        "models/_dot_product": "dot_product", "models/_towers": "two_tower", "models/_training": "two_tower",
+        "models/_dot_product": "dot_product", "models/_learned": "two_tower", "models/_towers": "two_tower", "models/_training": "two_tower",
         "models/_progress": "progress", "models/_reading": "baselines", "evaluation/_metrics": "evaluate",
         "models/_remembered": "dot_product", "models/_where_text": "where",
         "models/_sides": "two_tower", "models/_rows": "two_tower", "models/_columns": "two_tower", "models/_choices": "two_tower",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from twotower.ids import Array, IdColumn
 from twotower.schema import Categories, Category
 from twotower.vocabulary import Rows, Vocabulary
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = ["BagEncoder", "CategoryEncoder", "values_of", "vocabulary_of"]
 
 Offsets: TypeAlias = npt.NDArray[np.int64]
@@ -25,7 +28,38 @@ _SINGLE = frozenset({"integer", "float", "boolean", "string", "categorical", "de
 
 
 @dataclass(frozen=True, eq=False)
-class CategoryEncoder(ColumnEncoder):
+class _ValueEncoder(ColumnEncoder):
+    """What a column of single values and one of lists share: a vocabulary, and a note on what is too rare."""
+
+    column: Category | Categories
+    seen: Seen
+    vocabulary: Vocabulary
+    note: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """How many values are too rare."""
+        return [self.note]
+
+    def grown(self, frame: frames.Frame, what: str, shared: Shared) -> Self:
+        """Learn the new values of a table."""
+        return replace(self, vocabulary=_grown(self.vocabulary, self.column, frame, what, shared))
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The vocabulary."""
+        ids, arrays = self.vocabulary.state()
+        return {"ids": ids, "note": self.note}, arrays
+
+    @classmethod
+    def from_state(
+        cls, column: Category | Categories, seen: Seen, meta: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> Self:
+        """Undo `state`."""
+        return cls(column, seen, Vocabulary.from_state(meta["ids"], arrays), meta["note"])
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryEncoder(_ValueEncoder):
     """A column with one value a row.
 
     Parameters
@@ -40,9 +74,6 @@ class CategoryEncoder(ColumnEncoder):
     ACCEPTS = _SINGLE
 
     column: Category
-    seen: Seen
-    vocabulary: Vocabulary
-    note: str = ""
 
     @classmethod
     def fit(cls, frame: frames.Frame, column: Category, what: str, shared: Shared) -> CategoryEncoder:
@@ -59,11 +90,6 @@ class CategoryEncoder(ColumnEncoder):
         size = self.vocabulary.size + 1
         return (Part(column.column, column, "codes", size, table=column.table, width=column.width),)
 
-    @property
-    def notes(self) -> list[str]:
-        """How many values are too rare."""
-        return [self.note]
-
     def encode_series(self, series: frames.Series, frame: frames.Frame, place: str) -> list[Encoded]:
         """Find the codes."""
         values = _single(series, place)
@@ -71,25 +97,9 @@ class CategoryEncoder(ColumnEncoder):
             raise drifted(place, values.dtype.label, self.vocabulary.dtype.label)
         return [EncodedCodes(self.vocabulary.encode(values) + np.int32(1), self.vocabulary.size + 1)]
 
-    def grown(self, frame: frames.Frame, what: str, shared: Shared) -> CategoryEncoder:
-        """Learn the new values of a table."""
-        return replace(self, vocabulary=_grown(self.vocabulary, self.column, frame, what, shared))
-
-    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """The vocabulary."""
-        ids, arrays = self.vocabulary.state()
-        return {"ids": ids, "note": self.note}, arrays
-
-    @classmethod
-    def from_state(
-        cls, column: Category, seen: Seen, meta: Mapping[str, Any], arrays: Mapping[str, Array]
-    ) -> CategoryEncoder:
-        """Undo `state`."""
-        return cls(column, seen, Vocabulary.from_state(meta["ids"], arrays), meta["note"])
-
 
 @dataclass(frozen=True, eq=False)
-class BagEncoder(ColumnEncoder):
+class BagEncoder(_ValueEncoder):
     """A column of lists, or of text to be split.
 
     Parameters
@@ -104,9 +114,6 @@ class BagEncoder(ColumnEncoder):
     ACCEPTS = frozenset({"list"})
 
     column: Categories
-    seen: Seen
-    vocabulary: Vocabulary
-    note: str = ""
 
     @classmethod
     def fit(cls, frame: frames.Frame, column: Categories, what: str, shared: Shared) -> BagEncoder:
@@ -127,11 +134,6 @@ class BagEncoder(ColumnEncoder):
         return (Part(column.column, column, "bags", size, pooling=column.pooling, **options),)  # type: ignore[arg-type]
 
     @property
-    def notes(self) -> list[str]:
-        """How many values are too rare."""
-        return [self.note]
-
-    @property
     def accepts(self) -> frozenset[str]:
         """Text where it is to be split, else lists."""
         return frozenset({"string", "categorical"}) if self.column.separator else self.ACCEPTS
@@ -148,22 +150,6 @@ class BagEncoder(ColumnEncoder):
             weights = _weights(frame, self.column, offsets, values, what)
         codes = self.vocabulary.encode(values) + np.int32(1)
         return [known_bags(offsets, codes, self.vocabulary.size + 1, weights)]
-
-    def grown(self, frame: frames.Frame, what: str, shared: Shared) -> BagEncoder:
-        """Learn the new values of a table."""
-        return replace(self, vocabulary=_grown(self.vocabulary, self.column, frame, what, shared))
-
-    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """The vocabulary."""
-        ids, arrays = self.vocabulary.state()
-        return {"ids": ids, "note": self.note}, arrays
-
-    @classmethod
-    def from_state(
-        cls, column: Categories, seen: Seen, meta: Mapping[str, Any], arrays: Mapping[str, Array]
-    ) -> BagEncoder:
-        """Undo `state`."""
-        return cls(column, seen, Vocabulary.from_state(meta["ids"], arrays), meta["note"])
 
 
 def values_of(frame: frames.Frame, column: Category | Categories, what: str) -> tuple[Any, IdColumn]:

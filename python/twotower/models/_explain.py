@@ -10,10 +10,10 @@ from twotower import frames
 from twotower._core import core
 from twotower.errors import count_of
 from twotower.models._contexts import encode_now
-from twotower.models._dot_product import DotProductRecommender
 from twotower.models._fitted import Fitted
+from twotower.models._learned import Learned
 from twotower.models._options import named_options
-from twotower.models._sides import Side, Sides
+from twotower.models._sides import Side
 from twotower.models._worded import worded
 
 if TYPE_CHECKING:
@@ -24,14 +24,8 @@ Part = tuple[str, str, str]  # side, feature, value
 EXACT, LEFT_OUT = "exact", "leave one out"
 
 
-class Explaining(DotProductRecommender):
+class Explaining(Learned):
     """`explain` of the two-tower model."""
-
-    _sides: Sides
-    _histories: Histories | None
-
-    def _fitted(self) -> Fitted:
-        raise NotImplementedError
 
     @named_options
     def explain(self, user: Any, item: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,12 @@ from twotower import frames
 from twotower.errors import DataError, count_of, first_five
 from twotower.interactions import catalogue_vocabulary
 from twotower.models._choices import check_options, usual_batch
-from twotower.models._dot_product import DotProductRecommender
 from twotower.models._fitted import Fitted
 from twotower.models._histories import Histories, read_lists
+from twotower.models._learned import Learned
 from twotower.models._lesson import read_exam, teach
 from twotower.models._news import News, new_positions, padded, side_with, with_new_ids
 from twotower.models._options import check_count, named_options
-from twotower.models._sides import Sides
-from twotower.models._towers import Architecture
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,20 +26,8 @@ Array = np.ndarray
 RATE_SHARE = 0.5
 
 
-class Growing(DotProductRecommender):
+class Growing(Learned):
     """`add_items`, `add_users` and `partial_fit` of the two-tower model."""
-
-    # What `fit` of the model sets; see there.
-    _architecture: Architecture
-    _sides: Sides
-    _parameters: dict[str, Array]
-    _histories: Histories | None
-    _histories_given: bool
-    _optimizer_state: Mapping[str, Array] | None
-    _user_counts: Array
-
-    def _fitted(self) -> Fitted:
-        raise NotImplementedError
 
     # --- without training ---------------------------------------------------------------------------------------------
 
@@ -260,7 +245,7 @@ class Growing(DotProductRecommender):
         self._append_items(news.items, news.new_items, "partial_fit: items")
         self._append_users(news.users)
         self._append_seen(news.pairs.user_rows, news.pairs.item_rows, news.item_counts)
-        model._set_learned(fitted, outcome, news.stored, given=self._histories_given)
+        self._set_learned(fitted, outcome, news.stored, given=self._histories_given)
         self._user_counts = padded(self._user_counts, news.users.size) + news.user_counts
         self._cache = {"fitted": fitted}
         self._item_vectors_ = item_vectors

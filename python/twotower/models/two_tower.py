@@ -13,7 +13,6 @@ from twotower.interactions import check_learnable
 from twotower.models._asked import Asked
 from twotower.models._choices import architecture, check_options, choose
 from twotower.models._columns import fields_of, history_of, read_histories, read_sides
-from twotower.models._dot_product import DotProductRecommender
 from twotower.models._estimator import State
 from twotower.models._explain import Explaining
 from twotower.models._fitted import Fitted
@@ -25,13 +24,12 @@ from twotower.models._options import named_options
 from twotower.models._reading import read
 from twotower.models._sides import Side, Sides
 from twotower.models._towers import Architecture
-from twotower.models._training import Outcome
 from twotower.persistence import prefix, unprefix
 
 _CHOSEN = ("temperature", "epochs", "batch_size", "group_size", "negatives", "learning_rate", "random_state")
 
 
-class TwoTower(Growing, Explaining, DotProductRecommender, kind="two_tower"):
+class TwoTower(Growing, Explaining, kind="two_tower"):
     """Retrieve items for users with a tower a side that meet in a dot product.
 
     Each side is an embedding of the id and of every feature (and, of a user, of the history and the context), summed (or
@@ -342,24 +340,6 @@ class TwoTower(Growing, Explaining, DotProductRecommender, kind="two_tower"):
             for name, values in self._curve.items()
         }
         return self._build(columns)
-
-    def _set_learned(self, fitted: Fitted, outcome: Outcome, stored: Histories | None, *, given: bool) -> None:
-        """Keep what a training left; `given` tells histories of a column from those of the interactions."""
-        self._architecture, self._sides = fitted.architecture, fitted.sides
-        self._parameters = outcome.parameters
-        self._histories, self._histories_given = stored, given
-        self._optimizer_state = outcome.optimizer_state
-        self.best_epoch_ = outcome.best_epoch
-        self._curve = outcome.curve
-
-    def _fitted(self) -> Fitted:
-        """The core's objects, made again where a copy or a file left them out."""
-        if "fitted" not in self._cache:
-            fitted = Fitted.build(self._architecture, self._sides)
-            fitted.model.set_parameters(self._parameters)
-            self._cache["fitted"] = fitted
-        fitted_again: Fitted = self._cache["fitted"]
-        return fitted_again
 
     # --- hooks --------------------------------------------------------------------------------------------------------
 
