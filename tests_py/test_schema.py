@@ -514,7 +514,6 @@ def test_the_table_is_plain_and_aligned() -> None:
     assert [f.column for f in schema.users] == ["user_id", "age"]
     assert [f.column for f in schema.items] == ["color", "title"]
     assert [f.column for f in schema.context] == ["timestamp.hour"]
-    assert Schema.from_meta(json.loads(json.dumps(schema.to_meta()))) == schema
 
 
 def test_an_empty_schema_is_a_head() -> None:

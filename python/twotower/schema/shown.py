@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 __all__ = ["Field", "Schema", "Side"]
 
@@ -85,15 +84,6 @@ class Schema:
             for r in rows
         )
         return "\n".join(line.rstrip() for line in lines)
-
-    def to_meta(self) -> list[dict[str, Any]]:
-        """Plain lists and dicts, for JSON."""
-        return [asdict(f) for f in self.fields]
-
-    @classmethod
-    def from_meta(cls, meta: Sequence[Mapping[str, Any]]) -> Schema:
-        """Undo `to_meta`."""
-        return cls(tuple(Field(**f) for f in meta))
 
 
 _HEAD = ("side", "column", "kind", "values", "missing", "width", "memory", "note")
