@@ -174,7 +174,7 @@ py::dict parameters_of(const Model& self) {
   return named_arrays;
 }
 
-/// With `grow` tables may have fewer rows than the model's: a further row becomes row 0, the unknown, plus its own first values.
+/// With `grow` tables may have fewer rows than the model's: see take_known_rows.
 void set_parameters(Model& self, const py::dict& named_arrays, bool grow) {
   auto& parameters = self.parameters();
   const auto find = [&](const std::string& name) -> py::object {
@@ -194,12 +194,7 @@ void set_parameters(Model& self, const py::dict& named_arrays, bool grow) {
     check_size("set_parameters", "columns of " + name, tables.back().cols(), "the model's", table.values.cols());
   }
   std::copy(arena.begin(), arena.end(), parameters.arena.begin());
-  for (std::size_t k = 0; k < tables.size(); ++k) {
-    auto& values = parameters.tables[k].values;
-    const Index known = tables[k].rows();
-    values.topRows(known) = tables[k];
-    if (known > 0) values.bottomRows(values.rows() - known).rowwise() += tables[k].row(0);
-  }
+  for (std::size_t k = 0; k < tables.size(); ++k) nn::take_known_rows(parameters.tables[k].values, tables[k]);
 }
 
 using Encode = void (Model::*)(const model::SideData&, const model::TowerRows&, Rows<float>, const Threads&) const;

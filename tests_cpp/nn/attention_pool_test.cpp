@@ -11,6 +11,7 @@ using twotower::Matrix;
 using twotower::nn::AttentionPool;
 using twotower::nn::MeanPool;
 using twotower::nn::Sequences;
+using twotower::test::one_sequence;
 using twotower::test::random_sequences;
 using twotower::test::SequenceCase;
 using twotower::test::SequenceRun;
@@ -53,15 +54,6 @@ Matrix<double> naive_attention_pool(const AttentionPool& pool, const Matrix<doub
     }
   }
   return y;
-}
-
-SequenceCase one_sequence(const std::vector<twotower::Row>& codes, const std::vector<float>& weights,
-                          const std::vector<std::int32_t>& lengths) {
-  SequenceCase input;
-  input.add_stranger(!weights.empty());
-  input.add(codes, weights, lengths);
-  input.add_stranger(!weights.empty());
-  return input;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ using twotower::Index;
 using twotower::Matrix;
 using twotower::nn::Gru;
 using twotower::nn::Sequences;
+using twotower::test::one_sequence;
 using twotower::test::random_sequences;
 using twotower::test::SequenceCase;
 using twotower::test::SequenceRun;
@@ -49,15 +50,6 @@ Matrix<double> naive_gru(const Gru& gru, const Matrix<double>& parameters, const
     }
   }
   return y;
-}
-
-SequenceCase one_sequence(const std::vector<twotower::Row>& codes, const std::vector<float>& weights,
-                          const std::vector<std::int32_t>& lengths) {
-  SequenceCase input;
-  input.add_stranger(!weights.empty());
-  input.add(codes, weights, lengths);
-  input.add_stranger(!weights.empty());
-  return input;
 }
 
 }  // namespace

@@ -55,3 +55,16 @@ TEST_CASE("initialize_rows: no rows and no columns are nothing to do") {
   CHECK(initialized<float>(0, 7, 0.1, 3, 1).rows() == 0);
   CHECK(initialized<float>(3, 0, 0.1, 3, 1).size() == 0);
 }
+
+TEST_CASE("take_known_rows: known rows keep their values, further ones begin at row 0 with their own") {
+  const twotower::Matrix<double> known = (twotower::Matrix<double>(2, 2) << 1, 2, 3, 4).finished();
+  twotower::Matrix<double> values = (twotower::Matrix<double>(4, 2) << 9, 9, 9, 9, 0.5, 0.25, -1, 0).finished();
+  const auto view = [](const twotower::Matrix<double>& of, Eigen::Index rows) {
+    return twotower::ConstRowMap<double>(of.data(), rows, 2, Eigen::OuterStride<>(2));
+  };
+  twotower::nn::take_known_rows(values, view(known, 2));
+  CHECK(values == (twotower::Matrix<double>(4, 2) << 1, 2, 3, 4, 1.5, 2.25, 0, 2).finished());
+  const twotower::Matrix<double> before = values;
+  twotower::nn::take_known_rows(values, view(known, 0));
+  CHECK(values == before);
+}

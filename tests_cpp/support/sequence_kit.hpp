@@ -42,6 +42,16 @@ struct SequenceCase {
   nn::Sequences view() const { return nn::Sequences{offsets, codes, weights, readers, lengths}.part(1, std::ssize(offsets) - 2); }
 };
 
+/// One sequence between two strangers.
+inline SequenceCase one_sequence(const std::vector<Row>& codes, const std::vector<float>& weights,
+                                 const std::vector<std::int32_t>& lengths) {
+  SequenceCase input;
+  input.add_stranger(!weights.empty());
+  input.add(codes, weights, lengths);
+  input.add_stranger(!weights.empty());
+  return input;
+}
+
 /// `count` sequences of up to `longest` elements out of 11, one at least of that length: some empty, some without readers, with
 /// repeated codes, with readers of length 0, of the full length and of repeated lengths, in any order. With weights some are 0,
 /// and every sixth sequence weighs nothing at all.

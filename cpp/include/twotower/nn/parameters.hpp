@@ -32,4 +32,14 @@ void initialize_rows(Matrix<Scalar>& values, double deviation, std::uint64_t see
   }
 }
 
+/// Gives the first rows of a table that has grown their known values. A further row becomes row 0, that of the unknown, plus its
+/// own first values: until it has learned something it is nobody in particular.
+///
+/// Requires    known (n, width) with n at most the rows of values
+template <class Scalar>
+void take_known_rows(Matrix<Scalar>& values, const ConstRowMap<Scalar>& known) {
+  values.topRows(known.rows()) = known;
+  if (known.rows() > 0) values.bottomRows(values.rows() - known.rows()).rowwise() += known.row(0);
+}
+
 }  // namespace twotower::nn
