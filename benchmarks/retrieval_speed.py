@@ -91,7 +91,7 @@ def seen_items(queries: int, items: int, seed: int) -> np.ndarray:
 
 
 def ours(case: Case, threads: int) -> Callable[[], Lists]:
-    packed = core.PackedItems(case.items, threads)
+    packed = core.ItemIndex(case.items, threads)
     filters = {}
     if case.seen is not None:
         count = len(case.queries)

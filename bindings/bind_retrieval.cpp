@@ -63,15 +63,15 @@ py::tuple top_k(const PackedItems& items, const py::object& queries, Index k, co
 }
 
 void append(PackedItems& packed, const py::object& items, int num_threads) {
-  const auto vectors = matrix_of<float>(items, "PackedItems.append", "items");
+  const auto vectors = matrix_of<float>(items, "ItemIndex.append", "items");
   const Threads threads(num_threads);
   const py::gil_scoped_release release;
   packed.append(vectors, threads);
 }
 
 void replace(PackedItems& packed, const py::object& rows, const py::object& items, int num_threads) {
-  const auto numbers = vector_of<Row>(rows, "PackedItems.replace", "rows");
-  const auto vectors = matrix_of<float>(items, "PackedItems.replace", "items");
+  const auto numbers = vector_of<Row>(rows, "ItemIndex.replace", "rows");
+  const auto vectors = matrix_of<float>(items, "ItemIndex.replace", "items");
   const Threads threads(num_threads);
   const py::gil_scoped_release release;
   packed.replace(numbers, vectors, threads);
@@ -96,9 +96,9 @@ py::array_t<float> score_pairs(const py::object& queries, const py::object& item
 }  // namespace
 
 void bind_retrieval(py::module_& m) {
-  py::class_<PackedItems>(m, "PackedItems", "Item vectors, float32 (n, width), copied and arranged for exact top-k.")
+  py::class_<PackedItems>(m, "ItemIndex", "Item vectors, float32 (n, width), copied and arranged for exact top-k.")
       .def(py::init([](const py::object& items, int num_threads) {
-             const auto vectors = matrix_of<float>(items, "PackedItems", "items");
+             const auto vectors = matrix_of<float>(items, "ItemIndex", "items");
              const Threads threads(num_threads);
              const py::gil_scoped_release release;
              return std::make_unique<PackedItems>(vectors, threads);

@@ -71,9 +71,9 @@ def test_optional_array_may_be_none_but_nothing_else():
 def test_matrices_are_refused_by_name_too():
     with refuses(
         TypeError,
-        "PackedItems: items is a strided float32 array of shape (4, 3), but must be a C-contiguous float32 array of 2 dimensions",
+        "ItemIndex: items is a strided float32 array of shape (4, 3), but must be a C-contiguous float32 array of 2 dimensions",
     ):
-        core.PackedItems(np.zeros((3, 4), np.float32).T)
+        core.ItemIndex(np.zeros((3, 4), np.float32).T)
 
 
 def test_read_only_and_empty_arrays_pass():
@@ -95,4 +95,4 @@ def test_value_errors_and_index_errors_carry_the_sentence_of_the_core():
 @pytest.mark.parametrize("num_threads", [0, -2])
 def test_number_of_threads_is_checked(num_threads):
     with refuses(ValueError, f"Threads: num_threads is {num_threads}, but must be at least 1"):
-        core.PackedItems(np.zeros((1, 1), np.float32), num_threads=num_threads)
+        core.ItemIndex(np.zeros((1, 1), np.float32), num_threads=num_threads)

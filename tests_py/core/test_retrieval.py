@@ -47,14 +47,14 @@ def ragged(lists):
 @pytest.fixture(scope="module")
 def catalogue():
     items = vectors(500, 8, 0)
-    return items, core.PackedItems(items)
+    return items, core.ItemIndex(items)
 
 
 @pytest.mark.parametrize("n", [1, 2, 47, 48, 49, 97, 1000])
 @pytest.mark.parametrize("width", [1, 3, 16, 64, 65])
 def test_top_k_agrees_with_numpy(n, width):
     items, queries = vectors(n, width, 1), vectors(100, width, 2)
-    packed = core.PackedItems(items, num_threads=1)
+    packed = core.ItemIndex(items, num_threads=1)
     assert (packed.rows, packed.width) == (n, width)
     assert packed.memory_bytes >= items.nbytes
     for count in (0, 1, 7, 8, 9, 100):
@@ -86,7 +86,7 @@ def test_top_k_is_exact_under_any_filter(data, n, width, count, k):
     of_query = data.draw(st.lists(st.integers(-1, len(lists) - 1), min_size=count, max_size=count))
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     offsets, seen_items = ragged(lists)
-    got = core.PackedItems(items).top_k(
+    got = core.ItemIndex(items).top_k(
         queries,
         k,
         seen_of_query=np.array(of_query, np.int32),
@@ -122,7 +122,7 @@ def test_top_k_is_exact_under_lists_of_each_query(data, n, count, k, threads):
     listed, denied, seen = data.draw(lists), data.draw(lists), data.draw(lists)
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     arguments = of_lists("allowed", listed) | of_lists("denied", denied) | of_lists("seen", seen)
-    got = core.PackedItems(items).top_k(queries, k, allowed=allowed, num_threads=threads, **arguments)
+    got = core.ItemIndex(items).top_k(queries, k, allowed=allowed, num_threads=threads, **arguments)
     gone = [sorted((a or set()) | (b or set())) for a, b in zip(denied, seen, strict=True)]
     expected = numpy_top_k(
         items, queries, k, gone, allowed, [rows if rows is None else sorted(rows) for rows in listed]
@@ -141,9 +141,9 @@ def test_lists_of_each_query_give_the_bits_of_score_pairs(width):
     # Crowded and thin lists, over many panels.
     lists = [np.unique(random.integers(0, 5000 if q % 2 else 200, 3 + 5 * q)) for q in range(50)]
     arguments = of_lists("allowed", lists)
-    rows, scores = core.PackedItems(items).top_k(queries, 300, num_threads=1, **arguments)
+    rows, scores = core.ItemIndex(items).top_k(queries, 300, num_threads=1, **arguments)
     for threads in (2, 7):
-        again = core.PackedItems(items).top_k(queries, 300, num_threads=threads, **arguments)
+        again = core.ItemIndex(items).top_k(queries, 300, num_threads=threads, **arguments)
         assert again[0].tobytes() == rows.tobytes()
         assert again[1].tobytes() == scores.tobytes()
     for q, listed in enumerate(lists):
@@ -157,7 +157,7 @@ def test_lists_of_each_query_give_the_bits_of_score_pairs(width):
 @given(first=st.integers(0, 100), steps=st.lists(st.integers(0, 100), max_size=5), data=st.data())
 def test_a_grown_index_is_a_fresh_one(first, steps, data):
     items, queries = vectors(first + sum(steps), 7, 10), vectors(9, 7, 11)
-    packed = core.PackedItems(items[:first])
+    packed = core.ItemIndex(items[:first])
     for end in np.cumsum([first, *steps])[1:]:
         packed.append(items[packed.rows : end], num_threads=2)
     assert packed.rows == len(items)
@@ -167,14 +167,14 @@ def test_a_grown_index_is_a_fresh_one(first, steps, data):
         packed.replace(rows, others)
         for row, vector in zip(rows, others, strict=True):
             items[row] = vector
-    got, expected = packed.top_k(queries, 20), core.PackedItems(items).top_k(queries, 20)
+    got, expected = packed.top_k(queries, 20), core.ItemIndex(items).top_k(queries, 20)
     assert got[0].tobytes() == expected[0].tobytes()
     assert got[1].tobytes() == expected[1].tobytes()
 
 
 def test_growing_names_mistakes_and_changes_nothing():
     items = vectors(60, 3, 13)
-    packed = core.PackedItems(items)
+    packed = core.ItemIndex(items)
     bad = np.ones((2, 3), np.float32)
     bad[1, 2] = np.nan
     with refuses(ValueError, "PackedItems.append: items[1, 2] is nan, but must be a finite number"):
@@ -186,7 +186,7 @@ def test_growing_names_mistakes_and_changes_nothing():
         packed.append(np.ones((1, 2), np.float32))
     with refuses(
         TypeError,
-        "PackedItems.append: items is a C-contiguous float64 array of shape (1, 3), but must be a C-contiguous float32 array "
+        "ItemIndex.append: items is a C-contiguous float64 array of shape (1, 3), but must be a C-contiguous float32 array "
         "of 2 dimensions",
     ):
         packed.append(np.ones((1, 3)))
@@ -198,7 +198,7 @@ def test_growing_names_mistakes_and_changes_nothing():
         packed.replace(np.array([6], np.int32), np.ones((2, 3), np.float32))
     with refuses(ValueError, "PackedItems.replace: items[1, 2] is nan, but must be a finite number"):
         packed.replace(np.array([6, 7], np.int32), bad)
-    expected = core.PackedItems(items).top_k(items, 60)
+    expected = core.ItemIndex(items).top_k(items, 60)
     assert packed.top_k(items, 60)[1].tobytes() == expected[1].tobytes()
 
 
@@ -221,7 +221,7 @@ def test_same_bytes_alone_in_a_batch_and_with_any_number_of_threads():
         random.standard_normal((20_011, 16), np.float32),
         random.standard_normal((600, 16), np.float32),
     )
-    packed = [core.PackedItems(items, num_threads=threads) for threads in (1, 2, 7)]
+    packed = [core.ItemIndex(items, num_threads=threads) for threads in (1, 2, 7)]
     rows, scores = packed[0].top_k(queries, 20, num_threads=1)
     for threads in (2, 7):
         again = packed[1].top_k(queries, 20, num_threads=threads)
@@ -240,7 +240,7 @@ def test_score_pairs_gives_the_bits_of_top_k():
         random.standard_normal((300, 33), np.float32),
         random.standard_normal((20, 33), np.float32),
     )
-    rows, scores = core.PackedItems(items).top_k(queries, 7)
+    rows, scores = core.ItemIndex(items).top_k(queries, 7)
     query_rows = np.repeat(np.arange(20, dtype=np.int32), 7)
     for threads in (1, 2, 7, -1):
         pairs = core.score_pairs(queries, items, query_rows, rows.ravel(), num_threads=threads)
@@ -269,7 +269,7 @@ def test_several_python_threads_at_once(catalogue):
 
 
 def test_an_empty_catalogue_gives_empty_lists():
-    rows, scores = core.PackedItems(np.zeros((0, 4), np.float32)).top_k(np.ones((2, 4), np.float32), 3)
+    rows, scores = core.ItemIndex(np.zeros((0, 4), np.float32)).top_k(np.ones((2, 4), np.float32), 3)
     assert (rows == -1).all()
     assert np.isneginf(scores).all()
 
@@ -383,7 +383,7 @@ def test_packed_items_and_score_pairs_name_mistakes():
     items = np.ones((5, 3), np.float32)
     items[4, 1] = np.inf
     with refuses(ValueError, "PackedItems: items[4, 1] is inf, but must be a finite number"):
-        core.PackedItems(items)
+        core.ItemIndex(items)
     rows = np.array([0, 4], np.int32)
     with refuses(
         ValueError,

@@ -93,7 +93,7 @@ class Lists:
         return np.repeat(having, counts), self.items[places]
 
     def arguments(self, name: str) -> dict[str, np.ndarray]:
-        """Make the three arguments of `PackedItems.top_k` that begin with `name`."""
+        """Make the three arguments of `ItemIndex.top_k` that begin with `name`."""
         return {f"{name}_of_query": self.of_query, f"{name}_offsets": self.offsets, f"{name}_items": self.items}
 
 
@@ -130,7 +130,7 @@ class Filters:
         return replace(self, deny=more if self.deny is None else union(self.deny, more, num_items))
 
     def arguments(self) -> dict[str, Any]:
-        """Make the arguments of `PackedItems.top_k`."""
+        """Make the arguments of `ItemIndex.top_k`."""
         arguments: dict[str, Any] = {} if self.allowed is None else {"allowed": self.allowed}
         for name, lists in (("allowed", self.allow), ("denied", self.deny)):
             if lists is not None:

@@ -230,7 +230,7 @@ class DotProductRecommender(Recommender):
     def _packed(self, use: str, vectors: np.ndarray, num_threads: int) -> Any:
         name = f"packed for {use}"
         if name not in self._cache:
-            self._cache[name] = core.PackedItems(vectors, num_threads=num_threads)
+            self._cache[name] = core.ItemIndex(vectors, num_threads=num_threads)
         return self._cache[name]
 
     # --- growth -------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ class Recommender(Remembering):
         raise NotImplementedError
 
     def _filter_arguments(self, asked: Asked, filters: Filters, *, filter_seen: bool) -> dict[str, Any]:
-        """Make the arguments of `PackedItems.top_k` that leave items out."""
+        """Make the arguments of `ItemIndex.top_k` that leave items out."""
         seen = Lists(asked.rows, *self._seen).arguments("seen") if filter_seen else {}
         return seen | filters.arguments()
 
@@ -330,7 +330,7 @@ class Recommender(Remembering):
         """The items with the most interactions, for `count` users; scores are the counts."""
         if "popular" not in self._cache:
             counts = self._item_counts.astype(np.float32)[:, None]
-            self._cache["popular"] = core.PackedItems(counts, num_threads=num_threads)
+            self._cache["popular"] = core.ItemIndex(counts, num_threads=num_threads)
         # Without filters of their own all have the same list.
         different = 1 if filters.allow is None and filters.deny is None else count
         rows, scores = self._cache["popular"].top_k(

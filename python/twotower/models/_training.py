@@ -101,7 +101,7 @@ class Validation:
         self, user_vectors: Callable[[np.ndarray], np.ndarray], item_vectors: np.ndarray, num_threads: int
     ) -> float:
         """Mean of the metric over the users; `user_vectors` is asked for some of them by their places in `users`."""
-        packed = core.PackedItems(item_vectors, num_threads=num_threads)
+        packed = core.ItemIndex(item_vectors, num_threads=num_threads)
         values = []
         for start in range(0, len(self.users), 8192):
             part = slice(start, start + 8192)

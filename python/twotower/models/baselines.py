@@ -119,7 +119,7 @@ class Popularity(Recommender, kind="popularity"):
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
         if "counts" not in self._cache:
-            self._cache["counts"] = core.PackedItems(self._counts[:, None], num_threads=num_threads)
+            self._cache["counts"] = core.ItemIndex(self._counts[:, None], num_threads=num_threads)
         ones = np.ones((len(asked), 1), dtype=np.float32)
         arguments = self._filter_arguments(asked, filters, filter_seen=filter_seen)
         rows, scores = self._cache["counts"].top_k(ones, k, num_threads=num_threads, **arguments)
