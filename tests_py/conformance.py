@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -576,6 +577,77 @@ class RecommenderConformance:
         )
         with pytest.raises(UnknownIdError, match=exactly(sentence)):
             model.recommend(["10", "20"])
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("ids", ["int64", "int32", "str"])
+    def test_chunks_and_a_file_are_the_whole_table(
+        self, train: pd.DataFrame, kind: str, ids: str, tmp_path: Any
+    ) -> None:
+        columns = {
+            column: [f"{column}:{value}" for value in train[column]] if ids == "str" else train[column].to_numpy(ids)
+            for column in train
+        }
+        model = self.make().fit(KINDS[kind](columns))
+        join: Any = {"pandas": pd.concat, "polars": pl.concat, "pyarrow": pa.concat_tables}[kind]
+        read: Any = {"pandas": pd.read_parquet, "polars": pl.read_parquet, "pyarrow": pa.parquet.read_table}[kind]
+        asked = list(dict.fromkeys(columns["user_id"]))
+        unknown = "nobody" if ids == "str" else 99
+        for options in (
+            {"k": 4},
+            {"k": NUM_ITEMS + 1, "filter_seen": False},
+            {"users": [asked[2], unknown, asked[0], asked[2]], "k": 3, "on_unknown": "popular"},
+            {"users": [], "k": 3},
+            {"items": []},
+        ):
+            expected = model.recommend(**options)
+            schema = nw.from_native(expected, eager_only=True).schema
+            for size in (1, 3, 7, 8):
+                tables = model.recommend(**options, chunk_size=size)
+                assert iter(tables) is tables
+                made = list(tables)
+                assert {type(table) for table in made} == {type(expected)}
+                assert all(nw.from_native(table, eager_only=True).schema == schema for table in made)
+                num_users = len(options.get("users", asked))
+                assert len(made) == max(1, -(-num_users // size))
+                assert rows(join(made)) == rows(expected)
+                target = tmp_path / f"{size}.parquet"
+                assert model.recommend(**options, chunk_size=size, to=target) is target
+                again = read(target)
+                assert nw.from_native(again, eager_only=True).schema == schema
+                assert rows(again) == rows(expected)
+            assert rows(read(model.recommend(**options, to=str(target)))) == rows(expected)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [f"{size}.parquet" for size in (1, 3, 7, 8)]
+
+    def test_chunks_are_whole_users(self, model: Any) -> None:
+        users = [table.user_id.unique().tolist() for table in model.recommend(k=2, filter_seen=False, chunk_size=3)]
+        assert users == [[10, 20, 30], [40, 50, 60], [70]]
+
+    @pytest.mark.parametrize(
+        ("options", "error", "sentence"),
+        [
+            ({"chunk_size": 0}, ValueError, "chunk_size is 0, but must be at least 1"),
+            ({"chunk_size": 2.5}, TypeError, "chunk_size is 2.5, but must be an integer of at least 1"),
+            (
+                {"chunk_size": 2, "as_arrays": True},
+                ValueError,
+                "as_arrays is True and chunk_size is given, but arrays come in one piece; leave one of them out",
+            ),
+            (
+                {"to": "lists.parquet", "as_arrays": True},
+                ValueError,
+                "as_arrays is True and to is given, but arrays come in one piece; leave one of them out",
+            ),
+            (
+                {"to": "lists.csv"},
+                ValueError,
+                "to is 'lists.csv', but must be the path of a Parquet file, such as 'lists.parquet'",
+            ),
+            ({"to": 3}, TypeError, "to is 3, but must be the path of a Parquet file, such as 'lists.parquet'"),
+        ],
+    )
+    def test_a_form_that_cannot_be_is_named(self, model: Any, options: Any, error: Any, sentence: str) -> None:
+        with pytest.raises(error, match=exactly(f"recommend: {sentence}")):
+            model.recommend(**options)
 
     def test_as_arrays_gives_padded_rows(self, model: Any) -> None:
         item_rows, scores = model.recommend(k=NUM_ITEMS + 2, as_arrays=True)

@@ -18,8 +18,9 @@ from conformance import exactly, two_tastes
 from twotower.datasets import movielens
 from twotower.errors import DataError, NotFittedError, SchemaError, UnknownIdError
 from twotower.evaluation.evaluate import evaluate
+from twotower.item_lists import Filters
 from twotower.models import Popularity
-from twotower.models._asked import Asked, Filters
+from twotower.models._asked import Asked
 
 TRAIN = pd.DataFrame({"user_id": [1, 2, 3, 4], "item_id": ["a", "b", "c", "d"]})
 # What the model thinks of items a, b, c, d, for users 1 to 4: the lists are

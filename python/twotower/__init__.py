@@ -24,6 +24,7 @@ _HOME = {
     "Category": "schema",
     "History": "schema",
     "Id": "schema",
+    "ItemIndex": "item_index",
     "Numeric": "schema",
     "Popularity": "models",
     "Text": "schema",
@@ -46,6 +47,7 @@ __all__ = [
     "Category",
     "History",
     "Id",
+    "ItemIndex",
     "Numeric",
     "Popularity",
     "Text",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from twotower.cpu import cpu_info
     from twotower.evaluation import split
     from twotower.evaluation.evaluate import evaluate
+    from twotower.item_index import ItemIndex
     from twotower.models import Popularity, TwoTower, load
     from twotower.schema import Categories, Category, History, Id, Numeric, Text, Timestamp, Vector
 

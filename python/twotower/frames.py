@@ -30,10 +30,12 @@ __all__ = [
     "Frame",
     "Series",
     "Texts",
+    "as_series",
     "build",
     "column",
     "frame_kind",
     "ids",
+    "is_plain",
     "is_table",
     "join_texts",
     "kind_of",
@@ -49,9 +51,13 @@ Frame: TypeAlias = "nw.DataFrame[Any]"
 Series: TypeAlias = "nw.Series[Any]"
 FrameOrSeries = TypeVar("FrameOrSeries", "nw.DataFrame[Any]", "nw.Series[Any]")
 
+_NO_TABLES = (list, tuple, range, str, bytes, int, np.ndarray, np.generic)
+
 
 def is_table(value: object) -> bool:
     """Tell whether `table` would take this value (a frame of a known library, not a series, list or array)."""
+    if isinstance(value, _NO_TABLES):  # one query at a time asks this often, and narwhals takes its time
+        return False
     known = nw.dependencies
     return known.is_into_dataframe(value) or known.is_polars_lazyframe(value) or isinstance(value, nw.LazyFrame)
 
@@ -186,17 +192,22 @@ def ids(values: Any, what: str) -> IdColumn:
         return values
     if isinstance(values, np.ndarray):
         return _ids.from_numpy(values, what)
+    if isinstance(values, (list, tuple)):
+        return _ids.from_objects(values, what)
     if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable) or is_table(values):
         raise TypeError(f"{what}: ids are a {type(values).__name__}, but must be a column or a list; wrap it in [ ]")
     if isinstance(values, range):
         return _ids.from_numpy(np.arange(values.start, values.stop, values.step, dtype=np.int64), what)
-    series = values if isinstance(values, nw.Series) else _series(values)
+    series = values if isinstance(values, nw.Series) else as_series(values)
     if series is None:
         return _ids.from_objects(list(values), what)
     return frame_ids.read(series, what)
 
 
-def _series(values: Any) -> Series | None:
+def as_series(values: Any) -> Series | None:
+    """Take a column of any library as a series; None for what is none (an array, a list)."""
+    if isinstance(values, _NO_TABLES):
+        return None
     library = type(values).__module__.partition(".")[0]
     if library == "pandas" and not hasattr(values, "to_frame"):
         values = importlib.import_module("pandas").Series(values)  # an extension array, such as what unique() gives
@@ -391,7 +402,8 @@ def build(like: Any, columns: Mapping[str, Array | IdColumn | Series]) -> Any:
     like : table or str
         A table of the wanted library, or the library's name as `frame_kind` gives it.
     columns : mapping of name to ndarray, IdColumn or narwhals.Series
-        All of one length. Ids come out in the dtype they came in with (see `Vocabulary.decode`).
+        All of one length. Ids come out in the dtype they came in with (see `Vocabulary.decode`). Arrays become the
+        table's own: no one else may write to them.
 
     Returns
     -------
@@ -413,11 +425,21 @@ def build(like: Any, columns: Mapping[str, Array | IdColumn | Series]) -> Any:
     if kind == "pandas":
         # Labels of a picked series must not rearrange it beside fresh columns.
         data = {name: v.reset_index(drop=True) if hasattr(v, "reset_index") else v for name, v in data.items()}
-    if kind in ("pandas", "polars"):
+    if kind == "pandas":
+        # Everything here is fresh: pandas need not copy, nor look for an index that all columns share.
+        pandas = importlib.import_module("pandas")
+        index = pandas.RangeIndex(len(next(iter(data.values())))) if data else None
+        return pandas.DataFrame(data, index=index, copy=False)
+    if kind == "polars":
         return importlib.import_module(kind).DataFrame(data)
     if kind == "pyarrow":
         return importlib.import_module(kind).table(data)
     return nw.from_dict(data, backend=cast("Any", kind)).to_native()
+
+
+def is_plain(like: str, column: IdColumn) -> bool:
+    """Tell whether `build` makes the same column of the NumPy array of the ids, in the library of this name."""
+    return frame_ids.is_plain(column, like)
 
 
 def _plain(name: object) -> str:

@@ -6,14 +6,11 @@ same content gives the same bytes. Loading runs no code from the file and checks
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import decimal
-import errno
 import hashlib
 import json
 import os
-import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from twotower import files
 from twotower import ids as _ids
 from twotower.errors import DataError
 from twotower.ids import Array, IdColumn, IdType
@@ -55,8 +53,7 @@ def write(path: str | os.PathLike[str], kind: str, meta: Mapping[str, Any], arra
 
     Notes
     -----
-    Written under another name in the same folder, forced to the disk and renamed. Cost: the size of the arrays twice in
-    memory while writing.
+    Cost: the size of the arrays twice in memory while writing.
     """
     from safetensors.numpy import save
 
@@ -64,11 +61,8 @@ def write(path: str | os.PathLike[str], kind: str, meta: Mapping[str, Any], arra
     head: dict[str, Any] = {"format": FORMAT, "kind": kind, "meta": dict(meta)}
     head["digest"] = _digest(head, tensors)
     data = save(tensors, {_KEY: _json(head)})
-    target = os.path.realpath(os.fspath(path))
-    try:
-        _replace(target, data)
-    except OSError as error:
-        raise DataError(f"save: cannot write {os.fspath(path)!r}: {error.strerror or error}; {_cure(error)}") from error
+    with files.whole(path, "save") as file:
+        file.write(data)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any], dict[str, Array]]:
@@ -104,7 +98,7 @@ def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any], dict[str, A
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"load: cannot read {name!r}: {error.strerror or error}; {_cure(error)}") from error
+        raise DataError(f"load: cannot read {name!r}: {error.strerror or error}; {files.cure(error)}") from error
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise _damaged(name, f"is no whole twotower file ({error})") from error
     digest = head.pop("digest", None)
@@ -232,45 +226,6 @@ def _head(name: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
 
 def _damaged(name: str, what: str) -> DataError:
     return DataError(f"load: {name!r} {what}; copy it again from its source, or save the model again")
-
-
-def _replace(target: str, data: bytes) -> None:
-    folder, base = os.path.split(target)
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, "a folder has this name")
-    temporary = os.path.join(folder, f".{base[:100]}.{secrets.token_hex(6)}.tmp")
-    try:
-        # Not tempfile: its files are closed to other users, and the mode would stay after the renaming.
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the renaming last through a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _cure(error: OSError) -> str:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "make its folder first"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space; nothing was changed"
-    if error.errno == errno.EISDIR:
-        return "name a file in it"
-    return "choose a place that you may use"
 
 
 # --- ids that are Python objects --------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from twotower._core import core
 from twotower.errors import DataError, UnknownIdError, first_five
 from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, Metric, MetricFunction, parse
 from twotower.ids import IdColumn
-from twotower.models._asked import Asked, Filters, Given
+from twotower.item_lists import Filters
+from twotower.models._asked import Asked, Given
 from twotower.models._contexts import first_rows
 from twotower.vocabulary import Vocabulary
 

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from twotower._core import core
-from twotower.models._asked import Asked, Filters
+from twotower.item_lists import Filters
+from twotower.models._asked import Asked
+from twotower.models._listing import Listing
 from twotower.models._options import check_count, named_options
-from twotower.models._recommend import USERS_A_PASS, Recommender
+from twotower.models._recommend import USERS_A_PASS, Recommender, users_a_pass
 
 
 class DotProductRecommender(Recommender):
@@ -190,13 +192,14 @@ class DotProductRecommender(Recommender):
         directions = self._directions(side, num_threads)
         packed = self._packed(side, directions, num_threads)
         width = min(k, vocabulary.size)
-        rows = np.empty((len(asked), width), dtype=np.int32)
-        scores = np.empty((len(asked), width), dtype=np.float32)
-        for start in range(0, len(asked), USERS_A_PASS):
-            part = asked[start : start + USERS_A_PASS]
+        listing = Listing(
+            (column, vocabulary.decode(asked)), (f"similar_{column}", vocabulary), width, self._frame_kind
+        )
+        for start in range(0, len(asked), users_a_pass(width)):
+            part = asked[start : start + users_a_pass(width)]
             # What a query has "seen" is itself: leaving it out this way is exact, where dropping rank 1 is not under
             # ties.
-            rows[start : start + len(part)], scores[start : start + len(part)] = packed.top_k(
+            rows, scores = packed.top_k(
                 directions[part],
                 width,
                 seen_of_query=np.arange(len(part), dtype=np.int32),
@@ -205,7 +208,8 @@ class DotProductRecommender(Recommender):
                 allowed=self._available if side == "item" else None,
                 num_threads=num_threads,
             )
-        return self._table((column, vocabulary.decode(asked)), (f"similar_{column}", vocabulary), rows, scores)
+            listing.add(start, rows, scores)
+        return self._build(listing.columns())
 
     # --- kept until the next fit --------------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ import numpy as np
 from twotower import frames
 from twotower.errors import DataError, SchemaError, count_of, first_five
 from twotower.ids import IdColumn
+from twotower.item_lists import Filters, Lists, lists_of_pairs
 from twotower.models import _where
-from twotower.models._asked import Asked, Filters, Lists, lists_of_pairs
+from twotower.models._asked import Asked
 from twotower.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

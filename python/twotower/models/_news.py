@@ -13,7 +13,7 @@ from twotower._core import core
 from twotower.errors import DataError
 from twotower.features import grown_shared
 from twotower.interactions import Encoded, catalogue_vocabulary, encode_interactions
-from twotower.models._asked import lists_of_pairs
+from twotower.item_lists import lists_of_pairs
 from twotower.models._catalogue import Catalogue
 from twotower.models._columns import known_tables
 from twotower.models._fitted import Fitted

@@ -1,4 +1,4 @@
-"""What `fit` shows while it runs: a bar for a person, a line an epoch for a log."""
+"""What is shown of work that lasts: a bar for a person, for `fit` also a line an epoch for a log."""
 
 from __future__ import annotations
 
@@ -15,6 +15,45 @@ def _has_reader() -> bool:
         return True
     get_ipython = sys.modules["IPython"].get_ipython if "IPython" in sys.modules else None
     return get_ipython is not None and type(get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def _new_bar(**options: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm says that a notebook without ipywidgets has a plainer bar
+        from tqdm.auto import tqdm
+    return tqdm(leave=True, mininterval=0.2, **options)
+
+
+class Bar:
+    """A bar over work of a known amount, for a person, from the first second on that it lasts.
+
+    Parameters
+    ----------
+    title : str
+    total : int
+    unit : str
+        What is counted.
+    verbose : int
+        1: shown where somebody watches. Otherwise never: a log has no use for it.
+    """
+
+    def __init__(self, title: str, *, total: int, unit: str, verbose: int) -> None:
+        shown = verbose == 1 and _has_reader()
+        self._bar = _new_bar(desc=title, total=total, unit=unit, delay=1.0) if shown else None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def add(self, count: int) -> None:
+        """Note that so much more is done."""
+        if self._bar is not None:
+            self._bar.update(count)
 
 
 class Progress:
@@ -34,10 +73,7 @@ class Progress:
         self._lines = verbose >= 2 or (verbose == 1 and not _has_reader())
         self._bar: Any = None
         if verbose == 1 and not self._lines:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # tqdm says that a notebook without ipywidgets has a plainer bar
-                from tqdm.auto import tqdm
-            self._bar = tqdm(total=total_steps, desc=title, unit="step", leave=True, mininterval=0.2)
+            self._bar = _new_bar(desc=title, total=total_steps, unit="step")
         self._notes: dict[str, str] = {}
         self._examples, self._loss, self._started = 0, 0.0, time.perf_counter()
 

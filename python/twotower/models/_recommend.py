@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from twotower import frames
+from twotower import frame_parquet, frames
 from twotower._core import core
-from twotower.ids import IdColumn
+from twotower.ids import Array, IdColumn
+from twotower.item_lists import Filters, Lists
 from twotower.models import _eligibility
-from twotower.models._asked import Asked, Filters, Given, Lists
+from twotower.models._asked import Asked, Given, Question
+from twotower.models._listing import Listing
 from twotower.models._options import (
     check_choice,
     check_column_name,
@@ -21,18 +25,20 @@ from twotower.models._options import (
     check_number,
     named_options,
 )
+from twotower.models._progress import Bar
 from twotower.models._remembered import Remembering, as_fitted
-from twotower.vocabulary import Vocabulary
 
 # Users a pass: enough to keep every thread busy, few enough that vectors and scores of a pass stay small beside the
 # lists.
 USERS_A_PASS = 8192
+# Places in the lists of a pass: long lists have fewer users.
+_PLACES_A_PASS = 1 << 22
 
 
 class Recommender(Remembering):
     """Base of every model that ranks items for users.
 
-    A subclass has the options `user_col`, `item_col` and `n_jobs` (and `rating_col`, `min_rating` where it reads
+    A subclass has the options `user_col`, `item_col`, `n_jobs` and `verbose` (and `rating_col`, `min_rating` where it reads
     ratings), and gives
 
     - `fit(interactions, users=None, items=None, ...)`, which ends with `self._remember(...)`, sets what it learned and
@@ -125,6 +131,8 @@ class Recommender(Remembering):
         where: Any = None,
         on_unknown: str = "raise",
         as_arrays: bool = False,
+        chunk_size: int | None = None,
+        to: str | os.PathLike[str] | None = None,
     ) -> Any:
         """Rank items for users.
 
@@ -154,6 +162,13 @@ class Recommender(Remembering):
             them, where it has features or a history to go by.
         as_arrays : bool
             Give rows of `item_ids_` and scores instead of a table.
+        chunk_size : int, at least 1, optional
+            Users a table: give an iterator over tables, each made when it is asked for, which one after the other are the
+            whole table. There is one at least, be it empty.
+        to : str or path, optional
+            Name of a Parquet file, ending in .parquet: write the lists there as they are made, `chunk_size` users a row
+            group (about a million rows if None). The file takes its name, and the place of an older one, when it is whole.
+            Needs pyarrow.
 
         Returns
         -------
@@ -162,6 +177,11 @@ class Recommender(Remembering):
             user for whom fewer than k items are left has fewer rows, down to none.
         rows, scores : int32 (n, k), float32 (n, k)
             With `as_arrays`: one line a user that is served; padded with row -1 and score -inf.
+        iterator of DataFrame
+            With `chunk_size`.
+        to : str or path
+            With `to`, as it was given: `pandas.read_parquet` and its like read the table that would have come without,
+            in dtypes as near as a file of that library's own would keep them.
 
         Raises
         ------
@@ -174,13 +194,19 @@ class Recommender(Remembering):
             in some rows, or the users of a frame of pairs are of another type than those asked for.
         ValueError, TypeError
             An option is out of range or of the wrong kind, or has another name here.
+        ImportError
+            `to` is given, but pyarrow is not installed.
+        DataError
+            `to` cannot be written.
 
         Notes
         -----
         The lists are exact under all filters together. Equal scores are ranked by the smaller row of `item_ids_`. A
         user's list does not depend on who else is asked for, nor on the number of threads. Cost: users x items x width
-        multiplications, for users with an allow list of their own the list's length instead of all items; memory beside
-        the result for 8192 users at a time.
+        multiplications, for users with an allow list of their own the list's length instead of all items. Memory beside
+        the result (of a chunk): the lists of 8192 users (fewer where k is above 512, so at most 64 MB), and where ids are
+        not plain numbers, 4 bytes a row for each of the two columns. A call of more than 8192 users that lasts shows a bar
+        where somebody watches (`verbose=0`: never).
 
         Conditions have columns by name (`` `in quotes like these` `` where a name is no single word), numbers, text in
         quotes, `True`, `False`, `None`; comparisons, also chained (`1980 <= year < 1990`); `and`, `or`, `not`;
@@ -193,24 +219,25 @@ class Recommender(Remembering):
         k = check_count("recommend", "k", k)
         filter_seen = check_flag("recommend", "filter_seen", filter_seen)
         as_arrays = check_flag("recommend", "as_arrays", as_arrays)
+        chunk_size = None if chunk_size is None else check_count("recommend", "chunk_size", chunk_size)
+        _check_form(as_arrays=as_arrays, chunk_size=chunk_size, to=to)
         self._check_on_unknown(on_unknown)
         asked = self._read_asked(users, on_unknown)
         filters = _eligibility.read(self, asked, items=items, exclude=exclude, where=where)
         if filter_seen and asked.given is not None and asked.given.seen is not None:
             own = Lists(np.arange(len(asked), dtype=np.int32), *asked.given.seen)
             filters = filters.denying(own, self._items.size)
-        rows, scores = self._ranked(
-            asked,
-            min(k, self._items.size),
-            filter_seen=filter_seen,
-            filters=filters,
-            on_unknown=on_unknown,
-            num_threads=self._num_threads("recommend"),
-        )
+        width, num_threads = min(k, self._items.size), self._num_threads("recommend")
+        question = Question(asked, width, filter_seen, filters, on_unknown, num_threads)
         if as_arrays:
-            padding = ((0, 0), (0, k - rows.shape[1]))
+            rows, scores = self._arrays(question)
+            padding = ((0, 0), (0, k - width))
             return np.pad(rows, padding, constant_values=-1), np.pad(scores, padding, constant_values=-np.inf)
-        return self._table((self.user_col, asked.ids), (self.item_col, self._items), rows, scores)
+        if to is not None:
+            self._write(question, to, chunk_size)
+            return to
+        tables = self._tables(question, max(len(question), 1) if chunk_size is None else chunk_size)
+        return tables if chunk_size is not None else next(tables)
 
     @named_options
     def predict(self, pairs: Any, *, on_unknown: str = "raise") -> np.ndarray:
@@ -312,43 +339,106 @@ class Recommender(Remembering):
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, on_unknown: str, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """`_top_k` for any number of users; users of row -1 get the popularity list, unless it is for the model."""
-        rows = np.empty((len(asked), k), dtype=np.int32)
-        scores = np.empty((len(asked), k), dtype=np.float32)
-        ours = np.ones(len(asked), dtype=np.bool_) if on_unknown == "features" else asked.rows >= 0
-        for served, by_model in ((np.flatnonzero(ours), True), (np.flatnonzero(~ours), False)):
-            for start in range(0, len(served), USERS_A_PASS):
-                part = served[start : start + USERS_A_PASS]
-                of_part = filters.take(part)
-                rows[part], scores[part] = (
-                    self._top_k(asked.take(part), k, filter_seen=filter_seen, filters=of_part, num_threads=num_threads)
-                    if by_model
-                    else self._popular(len(part), k, of_part, num_threads)
-                )
+        return self._arrays(Question(asked, k, filter_seen, filters, on_unknown, num_threads))
+
+    def _arrays(self, question: Question) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.empty((len(question), question.k), dtype=np.int32)
+        scores = np.empty((len(question), question.k), dtype=np.float32)
+        with self._bar(question) as bar:
+            for first, of_pass, scores_of_pass in self._passes(question, bar):
+                part = slice(first, first + len(of_pass))
+                rows[part], scores[part] = of_pass, scores_of_pass
         return rows, scores
 
-    def _popular(self, count: int, k: int, filters: Filters, num_threads: int) -> tuple[np.ndarray, np.ndarray]:
-        """The items with the most interactions, for `count` users; scores are the counts."""
+    def _columns(self, question: Question, frame_kind: str, bar: Bar) -> dict[str, Array | IdColumn]:
+        """Make the columns of a table of the lists, for a library."""
+        listing = self._listing(question, question.k, frame_kind)
+        for first, rows, scores in self._passes(question, bar):
+            listing.add(first, rows, scores)
+        return listing.columns()
+
+    def _listing(self, question: Question, width: int, frame_kind: str) -> Listing:
+        return Listing((self.user_col, question.asked.ids), (self.item_col, self._items), width, frame_kind)
+
+    def _tables(self, question: Question, chunk_size: int) -> Iterator[Any]:
+        with self._bar(question) as bar:
+            for start in range(0, max(len(question), 1), chunk_size):
+                part = question.part(start, start + chunk_size)
+                yield self._build(self._columns(part, self._frame_kind, bar))
+
+    def _write(self, question: Question, path: Any, chunk_size: int | None) -> None:
+        if chunk_size is None:  # whole passes, about a million rows
+            a_pass = users_a_pass(question.k)
+            chunk_size = a_pass * max(1, 2**20 // (a_pass * question.k))
+        kind, one = self._frame_kind, np.zeros((min(1, len(question)), 1))
+        sample = self._listing(question.part(0, 1), 1, kind)
+        sample.add(0, one.astype(np.int32), one.astype(np.float32))
+        with (
+            frame_parquet.writing(path, "recommend: to", kind, sample.columns()) as file,
+            self._bar(question) as bar,
+        ):
+            for start in range(0, max(len(question), 1), chunk_size):
+                file.write(self._columns(question.part(start, start + chunk_size), "pyarrow", bar))
+
+    def _passes(self, question: Question, bar: Bar) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Give the first user of each pass, and the lists of its users."""
+        step = users_a_pass(question.k)
+        for start in range(0, len(question), step):
+            rows, scores = self._pass(question.part(start, start + step))
+            yield start, rows, scores
+            bar.add(len(rows))
+
+    def _pass(self, question: Question) -> tuple[np.ndarray, np.ndarray]:
+        known = question.asked.rows >= 0
+        if question.on_unknown == "features" or known.all():
+            return self._by_model(question)
+        rows = np.empty((len(question), question.k), dtype=np.int32)
+        scores = np.empty((len(question), question.k), dtype=np.float32)
+        for served, serve in ((np.flatnonzero(known), self._by_model), (np.flatnonzero(~known), self._by_popularity)):
+            if served.size:
+                rows[served], scores[served] = serve(question.take(served))
+        return rows, scores
+
+    def _by_model(self, question: Question) -> tuple[np.ndarray, np.ndarray]:
+        return self._top_k(
+            question.asked,
+            question.k,
+            filter_seen=question.filter_seen,
+            filters=question.filters,
+            num_threads=question.num_threads,
+        )
+
+    def _by_popularity(self, question: Question) -> tuple[np.ndarray, np.ndarray]:
+        """Rank by the number of interactions; scores are the counts."""
         if "popular" not in self._cache:
             counts = self._item_counts.astype(np.float32)[:, None]
-            self._cache["popular"] = core.ItemIndex(counts, num_threads=num_threads)
+            self._cache["popular"] = core.ItemIndex(counts, num_threads=question.num_threads)
+        filters, count, k = question.filters, len(question), question.k
         # Without filters of their own all have the same list.
         different = 1 if filters.allow is None and filters.deny is None else count
         rows, scores = self._cache["popular"].top_k(
-            np.ones((different, 1), dtype=np.float32), k, num_threads=num_threads, **filters.arguments()
+            np.ones((different, 1), dtype=np.float32), k, num_threads=question.num_threads, **filters.arguments()
         )
         return np.broadcast_to(rows, (count, k)), np.broadcast_to(scores, (count, k))
 
-    def _table(
-        self, asked: tuple[str, IdColumn], listed: tuple[str, Vocabulary], rows: np.ndarray, scores: np.ndarray
-    ) -> Any:
-        """Make one table of the lists, without what only fills them up."""
-        (asked_col, ids), (listed_col, vocabulary) = asked, listed
-        there = rows >= 0
-        ranks = np.broadcast_to(np.arange(1, rows.shape[1] + 1, dtype=np.int32), rows.shape)
-        columns = {
-            asked_col: ids.take(np.repeat(np.arange(len(ids)), np.count_nonzero(there, axis=1))),
-            listed_col: vocabulary.decode(rows[there]),
-            "score": scores[there],
-            "rank": ranks[there],
-        }
-        return self._build(columns)
+    def _bar(self, question: Question) -> Bar:
+        # What is done in one pass is done before a bar could be looked at.
+        lasts = len(question) > users_a_pass(question.k)
+        return Bar("recommend", total=len(question), unit="user", verbose=self.verbose if lasts else 0)
+
+
+def users_a_pass(k: int) -> int:
+    """How many users are served at a time, whose lists have k places."""
+    return max(1, min(USERS_A_PASS, _PLACES_A_PASS // max(k, 1)))
+
+
+def _check_form(*, as_arrays: bool, chunk_size: int | None, to: Any) -> None:
+    """Check how the lists are to be given back."""
+    if as_arrays and not (chunk_size is None and to is None):
+        other = "chunk_size" if to is None else "to"
+        raise ValueError(
+            f"recommend: as_arrays is True and {other} is given, but arrays come in one piece; leave one of them out"
+        )
+    if to is not None and not (isinstance(to, (str, os.PathLike)) and str(to).endswith(".parquet")):
+        error = ValueError if isinstance(to, (str, os.PathLike)) else TypeError
+        raise error(f"recommend: to is {to!r}, but must be the path of a Parquet file, such as 'lists.parquet'")

@@ -11,7 +11,7 @@ import numpy as np
 from twotower import frames
 from twotower.errors import UnknownIdError, count_of, first_five
 from twotower.ids import IdColumn, IdType, comparable
-from twotower.models._asked import lists_of_pairs
+from twotower.item_lists import lists_of_pairs
 from twotower.models._catalogue import Catalogue
 from twotower.models._estimator import Estimator, State
 from twotower.models._options import named_options
@@ -36,6 +36,7 @@ class Remembering(Estimator):
     user_col: str
     item_col: str
     n_jobs: int
+    verbose: int
 
     _users: Vocabulary
     _items: Vocabulary

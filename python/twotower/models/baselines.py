@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twotower._core import core
-from twotower.models._asked import Asked, Filters
+from twotower.item_lists import Filters
+from twotower.models._asked import Asked
 from twotower.models._estimator import State
 from twotower.models._options import named_options
 from twotower.models._reading import read
@@ -34,7 +35,7 @@ class Popularity(Recommender, kind="popularity"):
     n_jobs : int
         Threads of `recommend`; -1 is every CPU this process may use.
     verbose : int
-        Not used; here so that models can be exchanged.
+        1: a bar while `recommend` serves many, where somebody watches. Otherwise nothing is shown.
 
     Attributes
     ----------
