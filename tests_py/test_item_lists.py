@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twotower.item_lists import Filters, Lists, lists_of_pairs, union
@@ -29,6 +29,7 @@ def sets_of(lists: Lists) -> list[set[int] | None]:
     ]
 
 
+@settings(deadline=None)
 @given(SETS, st.data())
 def test_lists_are_pairs(sets: list[set[int] | None], data: st.DataObject) -> None:
     lists = lists_of(sets)
@@ -44,6 +45,7 @@ def test_lists_are_pairs(sets: list[set[int] | None], data: st.DataObject) -> No
     assert sets_of(lists.take(np.array(positions, dtype=np.int64))) == [sets[position] for position in positions]
 
 
+@settings(deadline=None)
 @given(SETS, st.data())
 def test_a_union_has_the_items_of_both(one: list[set[int] | None], data: st.DataObject) -> None:
     other = data.draw(st.lists(SETS.map(lambda sets: sets[0]), min_size=len(one), max_size=len(one)))

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance import exactly, interactions, rows
@@ -28,6 +28,7 @@ from twotower.models._progress import Bar
 from twotower.vocabulary import Vocabulary
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_listing_is_its_lists_one_after_the_other(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["pandas", "polars", "pyarrow"]))
