@@ -16,14 +16,15 @@ export CMAKE_BUILD_PARALLEL_LEVEL = $(JOBS)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help install demo test test-cpp test-py train evaluate recommend bench lint format sanitize sanitize-threads clean
+.PHONY: help install demo test test-cpp test-py train evaluate recommend bench bench-quick bench-check lint format sanitize sanitize-threads clean
 
 help:
 	@echo 'make demo [DATA=path]      train on MovieLens data (or made-up data), print lists, draw curves into $(OUTPUT)/'
 	@echo 'make test                  all C++ and Python tests'
 	@echo 'make install               the package in $(VENV)'
 	@echo 'make train|evaluate|recommend DATA=path [MODEL=file] [USER_IDS="1 2"] [ARGS=...]   the command line, from here'
-	@echo 'make bench                 short runs of the programs in benchmarks/'
+	@echo 'make bench                 speed against peers and the machine, one table: under 15 minutes; bench-quick: small shapes, a minute'
+	@echo 'make bench-check           every program in benchmarks/ once, small shapes'
 	@echo 'make lint format           check, or mend, the style of the code'
 	@echo 'make sanitize              the C++ tests under ASan and UBSan; sanitize-threads: under TSan'
 	@echo 'make clean'
@@ -71,7 +72,13 @@ test-py: $(VENV)/.tests
 	$(python) -m pytest -q --doctest-modules --pyargs twotower tests_py $(ARGS)
 
 bench: $(VENV)/.installed
-	for program in benchmarks/[a-z]*.py; do $(python) $$program --quick || exit 1; done
+	$(python) benchmarks/run.py --json build/bench.json --markdown build/bench.md $(ARGS)
+
+bench-quick: $(VENV)/.installed
+	$(python) benchmarks/run.py --quick --json build/bench-quick.json $(ARGS)
+
+bench-check: $(VENV)/.installed
+	for program in $(filter-out benchmarks/run.py,$(wildcard benchmarks/[a-z]*.py)); do $(python) $$program --quick || exit 1; done
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.tests
 	$(python) -m pip install -q '.[lint]' --no-build-isolation --config-settings=build-dir=$(build)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import datetime
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
 import io
-import math
+import json
 import os
 import platform
 import statistics
@@ -27,8 +29,11 @@ from typing import Any
 
 import numpy as np
 
+from _results import Result
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+OLD_CORE_TYPES = {"Prescott", "Barcelona", "Nehalem", "Haswell"}  # OpenBLAS's
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -42,6 +47,9 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
         "--quick", action="store_true", help="small shapes and few repeats: does it run, do results agree"
     )
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables to FILE as Markdown too")
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="write the machine and the results to FILE, a line each"
+    )
     return parser
 
 
@@ -101,34 +109,17 @@ def interleave(contestants: Mapping[str, Callable[[], object]], *, repeats: int,
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 
-def sgemm_limits(threads_list: Iterable[int], *, quick: bool) -> dict[int, float]:
-    """GFLOP/s of numpy's float32 matrix product for numbers of threads: a stand-in for the FMA limit, which is a little higher.
+def losers(first: Mapping[str, float], peers: Iterable[str], *, factor: float = 2.0) -> set[str]:
+    """Peers that took so many times as long as the best of them in the first round.
 
-    Without threadpoolctl numpy's threads cannot be told how many they are, and the limits are NaN.
+    They cannot be the best, so they need no further rounds; `first` is seconds for the same work.
     """
-    if optional_module("threadpoolctl") is None:
-        return dict.fromkeys(threads_list, math.nan)
-    size = 1024 if quick else 4096
-    a, b = (np.random.default_rng(seed).random((size, size), dtype=np.float32) for seed in range(2))
-    out = np.empty((size, size), dtype=np.float32)
-    limits = {}
-    for threads in threads_list:
-        with blas_threads(threads):
-            limits[threads] = (
-                2e-9 * size**3 / interleave({"sgemm": lambda: np.matmul(a, b, out=out)}, repeats=3)["sgemm"].best
-            )
-    return limits
+    best = min((first[name] for name in peers), default=0.0)
+    return {name for name in peers if first[name] > factor * best}
 
 
-def limits_in_words(limits: Mapping[int, float]) -> str:
-    words = [
-        f"{limit:.0f} GFLOP/s with {threads} thread(s)" for threads, limit in limits.items() if math.isfinite(limit)
-    ]
-    return f"Limit, numpy sgemm: {', '.join(words)}." if words else "Limit unknown: pip install threadpoolctl."
-
-
-def percent(share: float) -> str:
-    return f"{share:.0%}" if math.isfinite(share) else "-"
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 @contextlib.contextmanager
@@ -182,11 +173,43 @@ def _blas() -> list[str]:
     lines = []
     for library in threadpoolctl.threadpool_info():
         if library["user_api"] == "blas":
-            core_type = library.get("architecture", "unknown")
-            warning = "; an old core type: set OPENBLAS_CORETYPE" if core_type == "Prescott" else ""
+            core_type, best = library.get("architecture", "unknown"), blas_core_type()
+            is_old = library["internal_api"] == "openblas" and best and core_type in OLD_CORE_TYPES - {best}
+            advice = f"; old for this CPU: set OPENBLAS_CORETYPE={best}" if is_old else ""
             owner = Path(library["filepath"]).parent.name.removesuffix(".libs")
-            lines.append(f"{library['internal_api']} {library['version']} of {owner}, core type {core_type}{warning}")
+            lines.append(f"{library['internal_api']} {library['version']} of {owner}, core type {core_type}{advice}")
     return sorted(lines) or ["none that threadpoolctl knows"]
+
+
+def blas_core_type() -> str | None:
+    """What OPENBLAS_CORETYPE should be: an old OpenBLAS takes a CPU that it does not know for one of 2007.
+
+    Measured on a Zen 5: numpy's product has 240 % of the rate with SkylakeX that it has with Haswell.
+    """
+    flags: set[str] = set()
+    with contextlib.suppress(OSError):
+        line = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+        flags = set(line.split())
+    return "SkylakeX" if "avx512bw" in flags else "Haswell" if "avx2" in flags else None
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def resident(field: str) -> int:
+    """Bytes: VmRSS, what the process holds now, or VmHWM, the most it held."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def reset_peak() -> int:
+    """Let VmHWM start again from here; the bytes that the process holds now."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not serve what comes unseen
+    Path("/proc/self/clear_refs").write_text("5")
+    return resident("VmRSS")
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -232,17 +255,19 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 class Report:
-    """Prints tables as they are finished and keeps them for a Markdown file."""
+    """Prints tables as they are finished, keeps them for a Markdown file, and the results for one of JSON lines."""
 
-    def __init__(self, title: str, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, title: str, path: Path | None, json_path: Path | None = None) -> None:
+        self._path, self._json_path = path, json_path
         self._parts = [f"# {title}"]
+        self._records: list[str] = []
         print(title, end="\n\n", flush=True)
 
     def machine(self, facts: Sequence[tuple[str, str]]) -> None:
         width = max(len(name) for name, _ in facts)
         print("\n".join(f"{name.ljust(width)}  {value}" for name, value in facts), end="\n\n", flush=True)
         self._keep("\n".join(f"- {name}: {value}" for name, value in facts))
+        self._record({"kind": "machine", "facts": [list(fact) for fact in facts]})
 
     def table(self, table: Table) -> None:
         print(table.text(), end="\n\n", flush=True)
@@ -252,11 +277,20 @@ class Report:
         print(text, end="\n\n", flush=True)
         self._keep(text)
 
+    def result(self, result: Result) -> None:
+        """Keep a line of the table that run.py ends with."""
+        self._record(result.record())
+
     def _keep(self, part: str) -> None:
         # Written each time: a run that is cut short leaves what it had.
         self._parts.append(part)
         if self._path is not None:
             self._path.write_text("\n\n".join(self._parts) + "\n", encoding="utf-8")
+
+    def _record(self, record: Mapping[str, Any]) -> None:
+        self._records.append(json.dumps(record))
+        if self._json_path is not None:
+            self._json_path.write_text("\n".join(self._records) + "\n", encoding="utf-8")
 
 
 def thousands(value: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import _common as common
+from _results import NO_BAR, Bar
 
 WIDTH, LENGTH = 64, 50
 
@@ -24,6 +25,7 @@ class Case:
     blocks: int = 2
     length: int = LENGTH
     learning_rate: float = 0.001
+    bar: Bar = NO_BAR
 
     def arithmetic(self, columns: float) -> float:
         """Floating point operations of a step, forward and backward, matrix products alone."""
@@ -44,13 +46,20 @@ TRANSFORMER_FORMS = (
     ("sdpa", "distinct", "adam"),
     ("sdpa", "by hand", "adam"),
     ("compiled", "by hand", "adam"),
-    ("compiled", "by hand", "lazy_adam"),
 )
 CASES = (
-    Case("mean of 50, 1024", "mean", 1024, 0, MEAN_FORMS),
-    Case("transformer, 16 windows of 50", "transformer", 16 * LENGTH, 512, TRANSFORMER_FORMS),
-    Case("transformer, 64 windows of 50", "transformer", 64 * LENGTH, 512, TRANSFORMER_FORMS),
-    Case("the same, dropout 0.2", "transformer", 64 * LENGTH, 512, TRANSFORMER_FORMS, dropout=0.2),
+    Case("mean of 50, 1024", "mean", 1024, 0, MEAN_FORMS, bar=Bar(ratio=3, scaling=1.8)),
+    Case(
+        "transformer, 128 windows of 50",
+        "transformer",
+        128 * LENGTH,
+        512,
+        TRANSFORMER_FORMS,
+        bar=Bar(ratio=1.5, scaling=1.8),
+    ),
+    Case(
+        "transformer, 128 windows of 50, dropout 0.2", "transformer", 128 * LENGTH, 512, TRANSFORMER_FORMS, dropout=0.2
+    ),
 )
 
 

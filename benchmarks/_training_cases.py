@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from _results import NO_BAR, Bar
+
 WIDTH = 64
 
 
@@ -34,27 +36,26 @@ class Case:
     optimizer: str = "adagrad"
     learning_rate: float = 0.05
     torch_forms: tuple[tuple[str, str], ...] = (("pairs", "adagrad"), ("distinct", "adagrad"), ("by hand", "adagrad"))
+    bar: Bar = NO_BAR
 
 
-ARRANGED = Case(
-    "arranged by user, 4096",
-    4096,
-    group_size=16,
-    negatives=2048,
-    item_bias=True,
-    optimizer="adam",
-    learning_rate=0.01,
-    torch_forms=(("distinct", "adam"), ("by hand", "adam"), ("by hand", "lazy_adam")),
+CASES = (
+    Case("pairs, ids only, 256", 256, bar=Bar(ratio=3, scaling=1.8)),
+    Case("pairs, ids only, 1024", 1024, bar=Bar(ratio=2.5, share=0.65, scaling=1.8)),
+    Case("pairs, ids only, 4096", 4096, bar=Bar(ratio=5, scaling=1.8)),
+    Case("pairs, hidden 128, 1024", 1024, hidden=(128,), bar=Bar(ratio=2, scaling=1.8)),
+    Case(
+        "arranged by user, 4096 + 2048 drawn, item bias, Adam",
+        4096,
+        group_size=16,
+        negatives=2048,
+        item_bias=True,
+        optimizer="adam",
+        learning_rate=0.01,
+        torch_forms=(("distinct", "adam"), ("by hand", "adam"), ("by hand", "lazy_adam")),
+        bar=Bar(ratio=3, scaling=1.8),
+    ),
 )
-
-
-def cases(batch_sizes: list[int]) -> list[Case]:
-    pairs = [
-        Case(f"{name}, {size}", size, hidden=hidden)
-        for name, hidden in (("pairs, ids only", ()), ("pairs, hidden 128", (128,)))
-        for size in batch_sizes
-    ]
-    return [*pairs, ARRANGED]
 
 
 class BatchMaker:

@@ -29,8 +29,6 @@ How to read
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import importlib
 import json
 import pickle
@@ -122,25 +120,14 @@ def size_of(native: Any) -> int:
 # --- one library, in a process of its own -----------------------------------------------------------------------------
 
 
-def resident(field: str) -> int:
-    """Bytes: VmRSS, what the process holds now, or VmHWM, the most it held."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}")
-
-
 def measure(name: str, fit: Callable[[], Any], transform: Callable[[Any], Any]) -> Measured:
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what an earlier run has freed must not serve this one unseen
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from here
-    before = resident("VmRSS")
+    before = common.reset_peak()
     start = time.perf_counter()
     learned = fit()
     middle = time.perf_counter()
     kept = transform(learned)
     end = time.perf_counter()
-    peak, after = resident("VmHWM"), resident("VmRSS")
+    peak, after = common.resident("VmHWM"), common.resident("VmRSS")
     del kept
     return Measured(name, middle - start, end - middle, peak - before, after - before)
 

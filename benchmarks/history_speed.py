@@ -6,8 +6,8 @@ What is measured
     what the encoder makes of the history plus a vector that all people share. An example is an item to predict.
 
     - mean: 1024 examples a batch, each with the mean of its own 50 items before;
-    - transformer: 16 or 64 windows of 50 items a batch, each item predicted from those before it in the window, 512 uniform items
-      beside the batch's own; 2 blocks, 1 head, feed-forward d; without dropout, and once with 0.2.
+    - transformer: 128 windows of 50 items a batch, each item predicted from those before it in the window, 512 uniform items
+      beside the batch's own; 2 blocks, 1 head, feed-forward d; without dropout, and with 0.2 if asked for.
 
     torch runs encoder and loss in several forms (see _torch_history.py, _torch_two_tower.py), on batches that are made ready
     beforehand, free for it, and all windows and histories full; ours makes its own inside the timing, its share of arranging an
@@ -15,29 +15,31 @@ What is measured
     steps on the same histories of a small problem: each step's losses must agree to 5e-4 of their size.
 
 How to run
-    python benchmarks/history_speed.py                      the whole table, about 6 minutes on two cores
+    python benchmarks/history_speed.py                      all cases, about 2 minutes on two cores
+    python benchmarks/history_speed.py --all                with dropout too
     python benchmarks/history_speed.py --quick              small shapes, half a minute
     python benchmarks/history_speed.py --markdown out.md    keep it
 
     torch is optional: pip install torch==2.13.0; its form `compiled` needs a C++ compiler and is left out where that fails
 
 How to read
-    Contestants take turns; a figure is the median of the rounds after one round of warm-up. "limit" is the share of numpy's sgemm
-    rate (4096^3, same run, same threads) that the arithmetic of a step needs: 6 rows columns d flops for the loss, and for the
-    transformer 3 (12 d^2 + 2 d length) a position and block.
+    Contestants take turns; a figure is the median of the rounds after one round of warm-up, in which a peer that takes more
+    than twice as long as the best one has lost: its figure is of that round. "FMA" is the share of the rate of the machine's
+    widest FMA loop (same run, same threads) that the arithmetic of a step needs: 6 rows columns d flops for the loss, and for
+    the transformer 3 (12 d^2 + 2 d length) a position and block.
 """
 
 from __future__ import annotations
 
-import functools
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 import _common as common
 from _history_cases import CASES, WIDTH, Case, Lists, full_batches, made_up_lists, whole_batch
-from training_speed import INSTALL, Contestant, summary
+from _results import NO_BAR
+from _roofs import Roofs
+from _step_race import INSTALL, Contestant, Rules, our_contestants, race, torch_contestants
 from twotower._core import core
 
 torch = common.optional_module("torch")
@@ -150,8 +152,8 @@ def check_agreement(case: Case, *, steps: int = 12, tolerance: float = 5e-4) -> 
     batch = torch_side.make_batch(whole_batch(case, lists))
     worst = 0.0
     for forms in case.torch_forms:
-        if forms[2] != "adam":
-            continue  # moves other rows than ours does; its loss and gradients are those of the form before it
+        if forms[2] != "adam" or forms[0] == "compiled":
+            continue  # lazy Adam moves other rows than ours does; compiled is the code of "sdpa", and takes long to make
         side = ours(case, lists, history="before")
         peer = torch_trainer(case, forms, lists.num_items, side.model)
         for step in range(steps):
@@ -171,89 +173,39 @@ def check_agreement(case: Case, *, steps: int = 12, tolerance: float = 5e-4) -> 
 # --- the race ---------------------------------------------------------------------------------------------------------
 
 
-def contestants(case: Case, lists: Lists, threads: int, pool: list) -> list[Contestant]:
+def contestants(case: Case, lists: Lists, threads_list: list[int], pool: list) -> list[Contestant]:
     side = ours(case, lists, history="before" if case.kind == "mean" else "windows")
-    steps_an_epoch = side.trainer.steps_per_epoch
-    first, second = (_seconds(functools.partial(side.trainer.run_steps, 1, threads)) for _ in range(2))
-    found = [
-        Contestant(
-            "twotower, adam",
-            lambda count: side.trainer.run_steps(count, threads),
-            len(lists.items) / steps_an_epoch,
-            threads,
-            once_an_epoch=max(0.0, first - second),
-            steps_an_epoch=steps_an_epoch,
-        )
-    ]
-    if torch is None:
-        return found
-    torch.set_num_threads(threads)
-    for forms in case.torch_forms:
+    found = our_contestants(side.trainer, "twotower, adam", len(lists.items), threads_list)
+    for forms in case.torch_forms if torch is not None else ():
         peer = torch_trainer(case, forms, lists.num_items, side.model)
-        found.append(Contestant(f"torch {', '.join(forms)}", _cycle(peer, pool), case.batch_size, threads))
+        # Another number of threads would compile all anew.
+        chosen = threads_list[-1:] if forms[0] == "compiled" else threads_list
+        found += torch_contestants(peer, f"torch {', '.join(forms)}", pool, case.batch_size, chosen)
     return found
 
 
-def _cycle(peer: torch_side.Trainer, pool: list) -> functools.partial:
-    place = 0
-
-    def run(count: int) -> None:
-        nonlocal place
-        for _ in range(count):
-            peer.step(pool[place])
-            place = (place + 1) % len(pool)
-
-    return functools.partial(run)
-
-
-def _seconds(action: functools.partial) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
-def race(
-    case: Case, lists: Lists, threads_list: list[int], repeats: int, seconds: float, limits: dict[int, float]
-) -> tuple[common.Table, dict[tuple[str, int], float]]:
-    """The table of one case, and the median rate of every (contestant, threads)."""
+def run_case(case: Case, lists: Lists, threads_list: list[int], rules: Rules) -> None:
     arrays = full_batches(case, lists, max(4, 2**16 // case.batch_size))
     pool = [torch_side.make_batch(a) for a in arrays] if torch is not None else []
     columns = float(np.mean([len(batch["candidates"]) for batch in arrays]))
-    work = case.arithmetic(columns)
-    table = common.Table(
-        f"{case.name}: {case.batch_size} examples, {columns:.0f} distinct candidates a batch, {work / 1e9:.2f} GFLOP a step",
-        ["contestant", "threads", "examples/s median", "best", "spread", "limit", "ours / it"],
+    race(
+        f"training, {case.name}",
+        f"{case.batch_size} examples, {columns:.0f} distinct candidates a batch",
+        contestants(case, lists, threads_list, pool),
+        case.arithmetic(columns),
+        case.bar,
+        rules,
     )
-    rates: dict[tuple[str, int], float] = {}
-    for threads in threads_list:
-        racers = contestants(case, lists, threads, pool)
-        for racer in racers:
-            racer.calibrate(seconds)
-        timings = common.interleave({r.name: functools.partial(r.run, r.steps) for r in racers}, repeats=repeats)
-        mine = racers[0].rate(timings[racers[0].name].median)
-        for racer in racers:
-            timing = timings[racer.name]
-            rate = rates[racer.name, threads] = racer.rate(timing.median)
-            table.add(
-                racer.name,
-                threads,
-                common.thousands(rate),
-                common.thousands(racer.rate(timing.best)),
-                f"{timing.spread:.0%}",
-                common.percent(rate / case.batch_size * work / (limits[threads] * 1e9)),
-                f"{mine / rate:.2f}",
-            )
-    return table, rates
 
 
 # --- the program ------------------------------------------------------------------------------------------------------
 
 
-def chosen_cases(only: str, *, quick: bool) -> list[Case]:
+def chosen_cases(only: str, *, everything: bool, quick: bool) -> list[Case]:
     chosen = [replace(case, batch_size=case.batch_size // 4) if quick else case for case in CASES]
     if torch is not None and (quick or not compiles()):
         chosen = [replace(c, torch_forms=tuple(f for f in c.torch_forms if f[0] != "compiled")) for c in chosen]
-    return [case for case in chosen if only in case.name]
+    return [case for case in chosen if only in case.name and (everything or case.bar != NO_BAR)]
 
 
 def main() -> None:
@@ -261,16 +213,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, core.available_threads()}), metavar="N")
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default %(default)s)")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="of one repeat of one contestant (default %(default)s)"
+        "--seconds", type=float, default=0.5, help="of one repeat of one contestant (default %(default)s)"
     )
     parser.add_argument("--only", default="", help="run the cases whose name has this in it")
+    parser.add_argument("--all", action="store_true", help="cases that have no bar too")
     options = parser.parse_args()
     if options.quick:
-        options.repeats, options.seconds = 2, 0.1
+        options.repeats, options.seconds = 2, 0.05
 
-    report = common.Report("Training speed with histories", options.markdown)
+    report = common.Report("Training speed with histories", options.markdown, options.json)
     report.machine(common.machine(["torch"]))
-    chosen = chosen_cases(options.only, quick=options.quick)
+    chosen = chosen_cases(options.only, everything=options.all, quick=options.quick)
     if torch is None:
         report.note(INSTALL)
     else:
@@ -278,14 +231,11 @@ def main() -> None:
         report.note(f"Losses of twelve steps agree with torch's: largest relative difference {worst:.1e}.")
     lists = made_up_lists(400, 100, 2_000) if options.quick else made_up_lists(4_000, 250, 26_744)
     report.note(f"{lists.people:,} people, {len(lists.items):,} examples, {lists.num_items:,} items, d = {WIDTH}.")
-    limits = common.sgemm_limits(options.threads, quick=options.quick)
-    report.note(common.limits_in_words(limits))
-    rates = {}
+    roofs = Roofs.measure(options.threads, ["sgemm", "fma"], quick=options.quick)
+    report.table(roofs.table())
+    rules = Rules(report, roofs, options.repeats, options.seconds)
     for case in chosen:
-        table, rates[case.name] = race(case, lists, options.threads, options.repeats, options.seconds, limits)
-        report.table(table)
-    if torch is not None:
-        report.table(summary(rates))
+        run_case(case, lists, options.threads, rules)
 
 
 if __name__ == "__main__":

@@ -1,83 +1,126 @@
-"""Exact top-K of a catalogue, queries per second: this package against faiss, implicit, torch and numpy.
+"""Exact top-K of a catalogue, queries per second: this package against faiss, implicit, torch, usearch and numpy.
 
 What is measured
-    Lists of the K items of the largest dot product for every query; random vectors (Gaussian, lengths times a lognormal of 0.3),
-    float32, in memory, d = 64.
+    Lists of the K items of the largest dot product for every query; float32, in memory.
 
-    - small    26,744 items, 20,000 queries, K = 10 and 100; also with 100 seen items a query left out;
-    - large    1,000,000 items, 1,024 queries, K = 10 and 100; left out with --no-large.
+    - 26,744 items of 64, 20,000 queries, K = 10 and 100; also with 100 seen items a query left out;
+    - 1,000,000 items of 64, 1,024 queries, K = 10 and 100, and queries one at a time; of 128, K = 100;
+    - with --huge, in the place of all these: 10,000,000 items of 64, 1,024 queries, K = 10; time and memory to make the index.
 
-    Peers: faiss IndexFlatIP by default and with distance_compute_blas_threshold = 0 (its matrix product also for few queries),
-    implicit.cpu.topk.topk, torch mm + topk, numpy matrix product + argpartition. With seen items, faiss asks for K + 100 and drops
-    them (its own filters are the same for all queries), implicit gets them as filter_query_items, torch and numpy put minus
-    infinity there. Every contestant's lists are compared with ours: scores must be equal to rounding, and items may differ
-    only where scores tie to rounding.
+    Vectors are "Gaussian" (lengths times a lognormal of 0.3), "unit" (length 1), or "tower", made up in the shape in which trained
+    towers come out: a spectrum that falls as rank^-0.75, a direction that all share, lengths by a power law (Pareto, 3).
+
+    Our index has two modes with the same lists to the bit, which is checked: fp32, and int8 (a screen in bytes with a proven bound,
+    then fp32). "Usual" is the one that it chooses by itself. Peers: faiss IndexFlatIP by default and with
+    distance_compute_blas_threshold = 0 (its matrix product also for few queries), IndexFlatIPPanorama, implicit.cpu.topk.topk,
+    torch mm + topk, usearch exact, numpy matrix product + argpartition. With seen items, faiss and usearch are asked for K + 100
+    and drop them (their own filters are the same for all queries), implicit gets them as filter_query_items, torch and numpy put
+    minus infinity there. Scores must be equal to rounding, and items may differ only where scores tie to rounding.
 
 How to run
     python benchmarks/retrieval_speed.py                     about 4 minutes on two cores
-    python benchmarks/retrieval_speed.py --no-large          about 2 minutes
+    python benchmarks/retrieval_speed.py --only 26,744       cases whose title has this in it
     python benchmarks/retrieval_speed.py --quick             small shapes, seconds
-    python benchmarks/retrieval_speed.py --markdown out.md   keep it
+    python benchmarks/retrieval_speed.py --huge              10 million items: 13 GB of memory
 
-    The peers are optional: pip install faiss-cpu implicit threadpoolctl, and
-    pip install torch==2.13.0
+    The peers are optional: pip install faiss-cpu implicit usearch threadpoolctl torch
 
 How to read
-    Contestants take turns; a figure is the median of the rounds after one round of warm-up. "limit" is the share of numpy's sgemm
-    rate (4096^3, same run, same threads) that 2 queries items d flops in that time are: sgemm stands for the FMA limit
-    of the machine, which is a little higher.
+    Contestants take turns; a figure is the median of the rounds after one round of warm-up. Before it, an eighth of the queries is
+    the trial: a peer that takes more than twice as long as the best one there cannot win and gets no further rounds. "FMA" is the
+    share of the rate of the machine's widest FMA loop that 2 queries items d flops in that time are; one at a time, "read" is
+    the share of its read bandwidth.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 import _common as common
+import _retrieval_peers as sides
+from _results import Bar, Result
+from _retrieval_peers import SEEN, Case, Lists, Search
+from _roofs import Roofs, share
 from twotower._core import core
 
-torch = common.optional_module("torch")
-faiss = common.optional_module("faiss")
-implicit_topk = common.optional_module("implicit.cpu.topk")
-sparse = common.optional_module("scipy.sparse")
-
-WIDTH, SEEN = 64, 100
-SCORES_AT_ONCE = 2**27  # of torch and numpy: half a gigabyte
-# What takes longer than this for one repeat is no contender; it gets one round.
-PATIENCE_S = 20.0
-
-Lists = tuple[np.ndarray, np.ndarray]  # items (queries, K), scores (queries, K)
+TRIAL = 8  # the part of the queries that shows which peers cannot win
 
 
 @dataclass(frozen=True)
-class Case:
-    """A catalogue, queries, and what each query has seen: SEEN ascending items a query, or nothing."""
+class Race:
+    """What is asked of a catalogue, and the bars: of what a user gets, of the fp32 path, of the best mode."""
 
-    items: np.ndarray  # float32 (n, d)
-    queries: np.ndarray  # float32 (q, d)
     k: int
-    seen: np.ndarray | None  # int32 (q, SEEN)
-
-    @property
-    def name(self) -> str:
-        seen = f", {SEEN} seen left out" if self.seen is not None else ""
-        return (
-            f"{len(self.items):,} items, d = {self.items.shape[1]}, {len(self.queries):,} queries, K = {self.k}{seen}"
-        )
-
-    @property
-    def flops(self) -> float:
-        return 2.0 * len(self.items) * self.queries.size
+    seen: bool = False
+    one_at_a_time: bool = False
+    usual: Bar | None = None
+    fp32: Bar | None = None
+    best: Bar | None = None
 
 
-def vectors(rows: int, seed: int) -> np.ndarray:
+@dataclass
+class Catalogue:
+    """Items, and what is asked of them."""
+
+    rows: int
+    width: int
+    queries: int
+    kind: str
+    races: list[Race]
+
+    def title(self, race: Race) -> str:
+        kind = "" if self.kind == "Gaussian" else f", {self.kind}"
+        count = "one query at a time" if race.one_at_a_time else f"{self.queries:,} queries"
+        seen = f", {SEEN} seen left out" if race.seen else ""
+        return f"top-K {self.rows:,} x {self.width}{kind}, {count}, K = {race.k}{seen}"
+
+
+def catalogues(options: argparse.Namespace) -> list[Catalogue]:
+    both = 1.8
+    if options.huge:
+        return [Catalogue(200_000 if options.quick else 10_000_000, 64, 1_024, "Gaussian", [Race(10)])]
+    small = [
+        Race(10, usual=Bar(ratio=1.5, scaling=both)),
+        Race(100, usual=Bar(ratio=2, share=0.65, scaling=both)),
+        Race(10, seen=True, usual=Bar(ratio=0.9, scaling=both)),
+        Race(100, seen=True, usual=Bar(ratio=0.9, scaling=both)),
+    ]
+    large = [Race(k, fp32=Bar(share=0.85, scaling=both), best=Bar(ratio=2, scaling=both)) for k in (10, 100)]
+    single = Race(10, one_at_a_time=True, usual=Bar(ratio=3, scaling=both))
+    other = [Race(10, best=Bar(ratio=2, scaling=both))]
+    if options.quick:
+        return [Catalogue(5_003, 64, 501, "Gaussian", small), Catalogue(60_013, 64, 64, "tower", [*large[:1], single])]
+    return [
+        Catalogue(26_744, 64, 20_000, "Gaussian", small),
+        Catalogue(26_744, 64, 20_000, "tower", [Race(10, usual=Bar(ratio=1.5, scaling=both))]),
+        Catalogue(1_000_000, 64, 1_024, "Gaussian", [*large, single]),
+        Catalogue(1_000_000, 64, 512, "tower", other),
+        Catalogue(1_000_000, 64, 512, "unit", other),
+        Catalogue(1_000_000, 128, 512, "Gaussian", [Race(100, best=Bar(ratio=2, scaling=both))]),
+    ]
+
+
+def vectors(rows: int, width: int, kind: str, seed: int) -> np.ndarray:
+    """Items or queries, float32 (rows, width); both sides of a tower share their directions."""
     rng = np.random.default_rng(seed)
-    directions = rng.standard_normal((rows, WIDTH), dtype=np.float32)
-    return directions * rng.lognormal(0, 0.3, (rows, 1)).astype(np.float32)
+    drawn = rng.standard_normal((rows, width), dtype=np.float32)
+    if kind == "Gaussian":
+        drawn *= rng.lognormal(0, 0.3, (rows, 1)).astype(np.float32)
+        return drawn
+    if kind == "tower":
+        drawn *= np.arange(1, width + 1, dtype=np.float32) ** -0.75
+        drawn[:, 0] += 1
+        drawn = drawn @ np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))[0].astype(np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    if kind == "tower":
+        drawn *= np.minimum(rng.pareto(3, (rows, 1)) + 1, 10).astype(np.float32)
+    return drawn
 
 
 def seen_items(queries: int, items: int, seed: int) -> np.ndarray:
@@ -87,215 +130,245 @@ def seen_items(queries: int, items: int, seed: int) -> np.ndarray:
     return (np.arange(SEEN) * part + rng.integers(0, part, (queries, SEEN))).astype(np.int32)
 
 
-# --- contestants ------------------------------------------------------------------------------------------------------
-
-
-def ours(case: Case, threads: int) -> Callable[[], Lists]:
-    packed = core.ItemIndex(case.items, threads)
-    filters = {}
-    if case.seen is not None:
-        count = len(case.queries)
-        filters = {
-            "seen_of_query": np.arange(count, dtype=np.int32),
-            "seen_offsets": np.arange(count + 1, dtype=np.int64) * SEEN,
-            "seen_items": case.seen.ravel(),
-        }
-    return lambda: packed.top_k(case.queries, case.k, **filters, num_threads=threads)
-
-
-def faiss_flat(case: Case, threads: int, blas_threshold: int | None) -> Callable[[], Lists]:
-    index = faiss.IndexFlatIP(WIDTH)
-    index.add(case.items)
-    default = faiss.cvar.distance_compute_blas_threshold
-
-    def search() -> Lists:
-        faiss.omp_set_num_threads(threads)
-        faiss.cvar.distance_compute_blas_threshold = default if blas_threshold is None else blas_threshold
-        scores, rows = index.search(case.queries, case.k + (0 if case.seen is None else SEEN))
-        faiss.cvar.distance_compute_blas_threshold = default
-        return (rows, scores) if case.seen is None else _without_seen(rows, scores, case)
-
-    return search
-
-
-def _without_seen(rows: np.ndarray, scores: np.ndarray, case: Case) -> Lists:
-    """The first K of each list that the query has not seen."""
-    count = len(rows)
-    query = np.arange(count, dtype=np.int64)[:, None] * len(case.items)
-    keys = (query + case.seen).ravel()  # ascending, since each query's items are
-    found = query + rows
-    places = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
-    is_new = keys[places] != found
-    kept = is_new & (np.cumsum(is_new, axis=1) <= case.k)
-    return rows[kept].reshape(count, case.k), scores[kept].reshape(count, case.k)
-
-
-def implicit_flat(case: Case, threads: int) -> Callable[[], Lists]:
-    filters = {}
-    if case.seen is not None:
-        count = len(case.queries)
-        ones, offsets = np.ones(case.seen.size, dtype=np.float32), np.arange(count + 1) * SEEN
-        filters["filter_query_items"] = sparse.csr_matrix(
-            (ones, case.seen.ravel(), offsets), shape=(count, len(case.items))
-        )
-
-    def search() -> Lists:
-        with common.blas_threads(1):  # it has threads of its own; its manual asks for this
-            return implicit_topk.topk(case.items, case.queries, case.k, num_threads=threads, **filters)
-
-    return search
-
-
-def _blocks(case: Case) -> list[slice]:
-    step = max(1, SCORES_AT_ONCE // len(case.items))
-    return [slice(begin, min(begin + step, len(case.queries))) for begin in range(0, len(case.queries), step)]
-
-
-def torch_flat(case: Case, threads: int) -> Callable[[], Lists]:
-    items, queries = torch.from_numpy(case.items), torch.from_numpy(case.queries)
-    seen = None if case.seen is None else torch.from_numpy(case.seen.astype(np.int64))
-
-    def search() -> Lists:
-        torch.set_num_threads(threads)
-        parts = []
-        for block in _blocks(case):
-            scores = queries[block] @ items.T
-            if seen is not None:
-                scores.scatter_(1, seen[block], -torch.inf)
-            parts.append(torch.topk(scores, case.k))
-        return torch.cat([part.indices for part in parts]).numpy(), torch.cat([part.values for part in parts]).numpy()
-
-    return search
-
-
-def numpy_flat(case: Case, threads: int) -> Callable[[], Lists]:
-    def search() -> Lists:
-        parts = []
-        with common.blas_threads(threads):
-            for block in _blocks(case):
-                scores = case.queries[block] @ case.items.T
-                if case.seen is not None:
-                    np.put_along_axis(scores, case.seen[block], -np.inf, axis=1)
-                rows = np.argpartition(scores, -case.k, axis=1)[:, -case.k :]
-                values = np.take_along_axis(scores, rows, axis=1)
-                order = np.argsort(-values, axis=1)
-                parts.append((np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)))
-        return np.concatenate([rows for rows, _ in parts]), np.concatenate([values for _, values in parts])
-
-    return search
-
-
-def contestants(case: Case, threads: int) -> dict[str, Callable[[], Lists]]:
-    found = {"twotower": ours(case, threads)}
-    if faiss is not None:
-        found["faiss IndexFlatIP"] = faiss_flat(case, threads, None)
-        found["faiss, blas_threshold 0"] = faiss_flat(case, threads, 0)
-    if implicit_topk is not None:
-        found["implicit topk"] = implicit_flat(case, threads)
-    if torch is not None:
-        found["torch mm + topk"] = torch_flat(case, threads)
-    found["numpy argpartition"] = numpy_flat(case, threads)
-    return found
-
-
-# --- do all give the same? --------------------------------------------------------------------------------------------
-
-
-def differences(lists: Lists, reference: Lists, case: Case) -> int:
-    """Places where another item stands because scores tie to rounding; a wrong list ends the program."""
-    (rows, scores), (right_rows, right_scores) = lists, reference
-    # The bound of a dot product's rounding error, for both sides: sum of |products| at most |u| |v|.
-    lengths = np.linalg.norm(case.queries, axis=1, keepdims=True) * np.linalg.norm(case.items, axis=1).max()
-    slack = 2 * WIDTH * np.finfo(np.float32).eps * lengths
-    if rows.shape != right_rows.shape or not (np.abs(scores - right_scores) <= slack).all():
-        raise SystemExit(f"{case.name}: scores differ by more than rounding")
-    own = np.einsum("qd,qkd->qk", case.queries[:64], case.items[rows[:64]])
-    if not (np.abs(own - scores[:64]) <= slack[:64]).all():
-        raise SystemExit(f"{case.name}: scores do not belong to the items beside them")
-    if case.seen is not None:
-        keys = np.arange(len(rows), dtype=np.int64)[:, None] * len(case.items)
-        if np.isin(keys + rows, keys + case.seen).any():
-            raise SystemExit(f"{case.name}: a seen item came back")
-    return int(np.count_nonzero(rows != right_rows))
-
-
 # --- the race ---------------------------------------------------------------------------------------------------------
 
 
-def race(case: Case, threads_list: list[int], repeats: int, limits: dict[int, float]) -> common.Table:
-    table = common.Table(
-        case.name,
-        ["contestant", "threads", "queries/s median", "best", "spread", "limit", "ours / it", "other items (ties)"],
-    )
-    for threads in threads_list:
-        racers = contestants(case, threads)
-        reference = racers["twotower"]()
-        ties, slow = {}, {}
-        for name, search in racers.items():  # the round of warm-up
+@dataclass(frozen=True)
+class Finish:
+    """A contestant's times, one alone where it lost in the trial, and the places where its lists tie with ours."""
+
+    timing: common.Timing
+    ties: int
+
+
+class Runner:
+    """Races of one catalogue: our modes with all threads and with one, and the peers."""
+
+    def __init__(self, catalogue: Catalogue, threads: int, repeats: int, roofs: Roofs, report: common.Report) -> None:
+        self._catalogue, self._threads, self._repeats = catalogue, threads, repeats
+        self._roofs, self._report = roofs, report
+        self._items = vectors(catalogue.rows, catalogue.width, catalogue.kind, 1)
+        self._queries = vectors(catalogue.queries, catalogue.width, catalogue.kind, 2)
+        self._indexes, self._usual, missing = sides.our_indexes(self._items, threads)
+        self._peers = sides.peers(self._items, threads)
+        made = "; ".join(
+            f"{name} {one.seconds:.2f} s, {one.index.memory_bytes / 1e6:.0f} MB, peak {one.peak_bytes / 1e6:.0f} MB more than before"
+            for name, one in self._indexes.items()
+        )
+        report.note(
+            f"Index of {catalogue.rows:,} x {catalogue.width}, {catalogue.kind}: {made}. Usual: {self._usual}. "
+            + " ".join(f"Left out: {line}." for line in missing)
+        )
+
+    def _ours(self, race: Race) -> Iterator[tuple[str, Search]]:
+        for mode, one in self._indexes.items():
+            for count in dict.fromkeys((self._threads, 1)):
+                yield _our_name(mode, count), sides.ours(one.index, count)
+            if race.seen:
+                without = sides.ours(one.index, self._threads)
+                yield (
+                    f"twotower {mode}, nothing left out",
+                    lambda case, search=without: search(replace(case, seen=None)),
+                )
+
+    def run(self, race: Race) -> None:
+        catalogue = self._catalogue
+        title = catalogue.title(race)
+        queries = self._queries[:32] if race.one_at_a_time else self._queries
+        seen = seen_items(len(queries), catalogue.rows, 3) if race.seen else None
+        case = Case(self._items, queries, race.k, seen, race.one_at_a_time)
+        racers = {**dict(self._ours(race)), **self._peers}
+        if race.one_at_a_time:
+            racers = {name: sides.one_by_one(search) for name, search in racers.items()}
+
+        finishes = self._finishes(case, racers, self._peers, title)
+        self._table(case, finishes, title)
+        best_peer = min(self._peers, key=lambda name: finishes[name].timing.median)
+        for label, mode, bar in self._asked(race, finishes):
+            mine = finishes[_our_name(mode, self._threads)].timing
+            peer = f"twotower {mode}, nothing left out" if race.seen else best_peer
+            self._report.result(
+                Result(
+                    work=title + label,
+                    unit="queries/s",
+                    ours=len(queries) / mine.median,
+                    peer=len(queries) / finishes[peer].timing.median,
+                    peer_name="the same, nothing left out" if race.seen else peer,
+                    spread=mine.spread,
+                    share=self._share(case, mine, self._threads, mode),
+                    roof=self._roof(case),
+                    scaling=finishes[_our_name(mode, 1)].timing.median / mine.median if self._threads > 1 else None,
+                    bar=bar,
+                )
+            )
+
+    def _finishes(
+        self, case: Case, racers: dict[str, Search], peers: dict[str, Search], title: str
+    ) -> dict[str, Finish]:
+        part = max(1, len(case.queries) // TRIAL)
+        trial = replace(case, queries=case.queries[:part], seen=None if case.seen is None else case.seen[:part])
+        warm, ties = self._checked(trial, racers, peers, title)
+        lost = common.losers(warm, peers)
+        left = {name: search for name, search in racers.items() if name not in lost}
+        _, more = self._checked(case, left, peers, title)
+        rounds = {name: functools.partial(search, case) for name, search in left.items()}
+        timings = common.interleave(rounds, repeats=self._repeats, warm_up=0)
+        timings |= {name: common.Timing((warm[name] * len(case.queries) / part,)) for name in lost}
+        return {name: Finish(timings[name], (ties | more)[name]) for name in racers}
+
+    @staticmethod
+    def _checked(
+        case: Case, racers: dict[str, Search], peers: dict[str, Search], title: str
+    ) -> tuple[dict[str, float], dict[str, int]]:
+        """One round: seconds, and how many places of the lists tie."""
+        seconds, ties = {}, {}
+        reference: Lists | None = None
+        for name, search in racers.items():
             start = time.perf_counter()
-            lists = search()
-            elapsed = time.perf_counter() - start
-            ties[name] = differences(lists, reference, case)
-            if elapsed > PATIENCE_S:
-                slow[name] = common.Timing((elapsed,))
-        contenders = {name: search for name, search in racers.items() if name not in slow}
-        timings = common.interleave(contenders, repeats=repeats, warm_up=0) | slow
-        mine = timings["twotower"].median
-        for name in racers:
-            timing = timings[name]
+            lists = search(case)
+            seconds[name] = time.perf_counter() - start
+            ties[name] = 0
+            if name in peers and reference is not None:
+                ties[name] = sides.differences(lists, reference, case, f"{title}: {name}")
+            elif reference is not None and not name.endswith("nothing left out"):
+                sides.check_same_bits(lists, reference, f"{title}: {name}")
+            reference = lists if reference is None else reference
+        return seconds, ties
+
+    def _asked(self, race: Race, finishes: dict[str, Finish]) -> Iterator[tuple[str, str, Bar]]:
+        """What to report: a label, the mode, its bar."""
+        fastest = min(self._indexes, key=lambda mode: finishes[_our_name(mode, self._threads)].timing.median)
+        if race.usual is not None:
+            yield f" ({self._usual}, as chosen)", self._usual, race.usual
+        if race.fp32 is not None:
+            yield " (fp32 path)", "fp32", race.fp32
+        if race.best is not None:
+            yield f" (best mode: {fastest})", fastest, race.best
+
+    @staticmethod
+    def _roof(case: Case) -> str:
+        return "read" if case.one_at_a_time else "FMA"
+
+    def _share(self, case: Case, timing: common.Timing, threads: int, mode: str) -> float | None:
+        if not case.one_at_a_time:
+            return share(case.flops, timing.median, self._roofs.fma(threads))
+        scanned = case.items.size * (1 if mode == "int8" else 4)
+        return share(scanned * len(case.queries), timing.median, self._roofs.read(threads, scanned))
+
+    def _table(self, case: Case, finishes: dict[str, Finish], title: str) -> None:
+        columns = [
+            "contestant",
+            "threads",
+            "queries/s median",
+            "best",
+            "spread",
+            self._roof(case),
+            "ours / it",
+            "other items (ties)",
+        ]
+        table = common.Table(title, columns)
+        mine = finishes[_our_name(self._usual, self._threads)].timing.median
+        for name, finish in finishes.items():
+            timing = finish.timing
+            mode = next((mode for mode in self._indexes if name.startswith(f"twotower {mode}")), "")
+            threads = 1 if name in {_our_name(mode, 1) for mode in self._indexes} else self._threads
             table.add(
-                name + (" (one round)" if name in slow else ""),
+                name + (" (trial)" if len(timing.seconds) == 1 else ""),
                 threads,
                 common.thousands(len(case.queries) / timing.median),
                 common.thousands(len(case.queries) / timing.best),
                 f"{timing.spread:.0%}",
-                common.percent(case.flops / timing.median / (limits[threads] * 1e9)),
+                common.percent(self._share(case, timing, threads, mode)),
                 f"{timing.median / mine:.2f}",
-                ties[name],
+                finish.ties,
             )
-    return table
+        self._report.table(table)
 
 
-def cases(options: argparse.Namespace) -> list[Case]:
-    shapes = [(26_744, 20_000, (10, 100))]
-    if options.large:
-        shapes.append((1_000_000, 1_024, (10, 100)))
-    if options.quick:
-        shapes = [(5_003, 501, (10, 100))]
-    found = []
-    for rows, count, ks in shapes:
-        items, queries = vectors(rows, 1), vectors(count, 2)
-        seen = seen_items(count, rows, 3)
-        small = rows < 100_000
-        found += [Case(items, queries, k, None) for k in ks] + [Case(items, queries, k, seen) for k in ks if small]
-    return found
+def _our_name(mode: str, threads: int) -> str:
+    return f"twotower {mode}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+# --- ten millions -----------------------------------------------------------------------------------------------------
+
+
+def huge(catalogue: Catalogue, threads: int, repeats: int, roofs: Roofs, report: common.Report) -> None:
+    """Our modes and the best of faiss one after another, since all of them at once would need 20 GB."""
+    race = catalogue.races[0]
+    title = catalogue.title(race)
+    items = vectors(catalogue.rows, catalogue.width, catalogue.kind, 1)
+    case = Case(items, vectors(catalogue.queries, catalogue.width, catalogue.kind, 2), race.k)
+    reference: Lists | None = None
+    for name, search, made_s, index_bytes, peak_bytes in _huge_contestants(items, threads):
+        lists = search(case)
+        if reference is None:
+            reference = lists
+        elif name.startswith("twotower"):
+            sides.check_same_bits(lists, reference, f"{title}: {name}")
+        else:
+            sides.differences(lists, reference, case, f"{title}: {name}")
+        timing = common.interleave({name: functools.partial(search, case)}, repeats=repeats, warm_up=0)[name]
+        rate, part = len(case.queries) / timing.median, share(case.flops, timing.median, roofs.fma(threads))
+        index = (
+            f"index made in {made_s:.1f} s, {index_bytes / 1e9:.2f} GB, peak {peak_bytes / 1e9:.2f} GB more than before; "
+            f"process {common.resident('VmHWM') / 1e9:.1f} GB"
+        )
+        report.note(f"{title}: {name} {common.thousands(rate)} queries/s, {common.percent(part)} of FMA; {index}")
+        if name.startswith("twotower"):
+            work = f"{title} ({name.removeprefix('twotower ')})"
+            report.result(Result(work, "queries/s", rate, spread=timing.spread, share=part, roof="FMA", note=index))
+
+
+def _huge_contestants(items: np.ndarray, threads: int) -> Iterator[tuple[str, Search, float, int, int]]:
+    """Name, search, seconds and bytes of the index, bytes of the peak while it was made; each is gone before the next."""
+    for name, make in sides.our_modes().items():
+        try:
+            one = make(items, threads)
+        except (ValueError, RuntimeError) as error:
+            print(f"Left out: twotower {name}: {error}")
+            continue
+        yield f"twotower {name}", sides.ours(one.index, threads), one.seconds, one.index.memory_bytes, one.peak_bytes
+        del one
+    if sides.faiss is not None:
+        before, start = common.reset_peak(), time.perf_counter()
+        flat = sides.faiss.IndexFlatIP(items.shape[1])
+        flat.add(items)
+        made = time.perf_counter() - start
+        yield (
+            "faiss, blas_threshold 0",
+            sides.faiss_search(flat, threads, 0),
+            made,
+            items.nbytes,
+            common.resident("VmHWM") - before,
+        )
 
 
 def main() -> None:
     parser = common.argument_parser(__doc__)
+    parser.add_argument("--huge", action="store_true", help="ten million items, in the place of the other cases")
     parser.add_argument(
-        "--no-large", dest="large", action="store_false", help="leave the catalogue of a million items out"
+        "--threads", type=int, default=core.available_threads(), metavar="N", help="of the race (default: all)"
     )
-    parser.add_argument("--threads", type=int, nargs="+", default=[core.available_threads()], metavar="N")
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default %(default)s)")
     parser.add_argument("--only", default="", help="run the cases whose title has this in it, such as 1,000,000")
     options = parser.parse_args()
     if options.quick:
         options.repeats = 2
 
-    report = common.Report("Retrieval speed", options.markdown)
-    report.machine(common.machine(["faiss-cpu", "implicit", "torch", "scipy"]))
-    missing = [
-        name for name, module in (("faiss-cpu", faiss), ("implicit", implicit_topk), ("torch", torch)) if module is None
-    ]
-    if missing:
-        report.note(f"Not installed, so not in the race: {', '.join(missing)}; see --help.")
-    limits = common.sgemm_limits(options.threads, quick=options.quick)
-    report.note(common.limits_in_words(limits))
-    for case in cases(options):
-        if options.only not in case.name:
-            continue
-        report.table(race(case, options.threads, options.repeats, limits))
+    report = common.Report("Retrieval speed", options.markdown, options.json)
+    report.machine(common.machine(["faiss-cpu", "implicit", "torch", "usearch", "scipy"]))
+    if sides.not_installed():
+        report.note(f"Not installed, so not in the race: {', '.join(sides.not_installed())}; see --help.")
+    roofs = Roofs.measure(sorted({1, options.threads}), ["sgemm", "fma", "vnni", "read"], quick=options.quick)
+    report.table(roofs.table())
+    for catalogue in catalogues(options):
+        catalogue.races = [race for race in catalogue.races if options.only in catalogue.title(race)]
+        if options.huge:
+            huge(catalogue, options.threads, options.repeats, roofs, report)
+        elif catalogue.races:
+            runner = Runner(catalogue, options.threads, options.repeats, roofs, report)
+            for race in catalogue.races:
+                runner.run(race)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ What is measured
     probability ~ 1 / (r + 10)), d = 64: two id towers of unit length, temperature, logQ correction, accidental hits left
     out, the same optimizer on both sides.
 
-    - pairs: 256, 1024 or 4096 pairs a batch, ids only and with one hidden layer of 128, Adagrad;
+    - pairs: 256, 1024 or 4096 pairs a batch, ids only, and 1024 with one hidden layer of 128, Adagrad;
     - arranged by user: 4096 positives in groups of up to 16 a user, 2048 uniform items beside the batch's own, item bias, Adam.
 
     torch runs its loss in up to three forms (see _torch_two_tower.py), on batches that are made ready beforehand and are free
@@ -13,7 +13,7 @@ What is measured
     train twelve steps on the same batches of a small problem: each step's losses must agree to 5e-4 of their size.
 
 How to run
-    python benchmarks/training_speed.py                      the whole table, about 8 minutes on two cores
+    python benchmarks/training_speed.py                      all cases, about 2 minutes on two cores
     python benchmarks/training_speed.py --quick              small shapes, half a minute
     python benchmarks/training_speed.py --markdown out.md    keep it
     python benchmarks/training_speed.py --adjacency ../shared/data/gowalla-lightgcn.zip gowalla/train.txt    real pairs
@@ -21,32 +21,31 @@ How to run
     torch is optional: pip install torch==2.13.0
 
 How to read
-    Contestants take turns; a figure is the median of the rounds after one round of warm-up. "limit" is the share of numpy's sgemm
-    rate (4096^3, same run, same threads) that the arithmetic of the step on distinct candidates needs: 6 rows columns d flops for
-    the loss, 6 a weight and row for the layers.
+    Contestants take turns; a figure is the median of the rounds after one round of warm-up, in which a peer that takes more
+    than twice as long as the best one has lost: its figure is of that round. "FMA" is the share of the rate of the machine's
+    widest FMA loop (same run, same threads) that the arithmetic of the step on distinct candidates needs: 6 rows columns d
+    flops for the loss, 6 a weight and row for the layers.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import _common as common
-from _training_cases import WIDTH, BatchMaker, Case, Pairs, arithmetic, cases
+from _roofs import Roofs
+from _step_race import INSTALL, Contestant, Rules, our_contestants, race, torch_contestants
+from _training_cases import CASES, WIDTH, BatchMaker, Case, Pairs, arithmetic
 from twotower._core import core
 
 torch = common.optional_module("torch")
 torch_side = common.optional_module("_torch_two_tower") if torch is not None else None
 
 TEMPERATURE = 0.1
-INSTALL = "torch is not installed, so ours runs alone; install it with: pip install torch==2.13.0"
 
 
 # --- our side ---------------------------------------------------------------------------------------------------------
@@ -177,144 +176,38 @@ def _changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 # --- the race ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Contestant:
-    """Something that can do steps, and how many examples a step has."""
-
-    name: str
-    run: Callable[[int], object]
-    examples_a_step: float
-    threads: int
-    once_an_epoch: float = 0.0  # seconds, and steps that share them
-    steps_an_epoch: int = 1
-    steps: int = 1  # a repeat
-
-    def calibrate(self, seconds: float) -> None:
-        self.run(2)
-        start = time.perf_counter()
-        self.run(2)
-        self.steps = max(1, round(2 * seconds / (time.perf_counter() - start)))
-
-    def rate(self, seconds: float) -> float:
-        return self.examples_a_step / (seconds / self.steps + self.once_an_epoch / self.steps_an_epoch)
-
-
-def contestants(case: Case, pairs: Pairs, threads: int, pools: dict[bool, list]) -> list[Contestant]:
+def contestants(case: Case, pairs: Pairs, threads_list: list[int], pools: dict[bool, list]) -> list[Contestant]:
     side = ours(case, pairs)
-    steps_an_epoch = side.trainer.steps_per_epoch
-    first, second = (_seconds(lambda: side.trainer.run_steps(1, threads)) for _ in range(2))
-    found = [
-        Contestant(
-            f"twotower, {case.optimizer}",
-            lambda count: side.trainer.run_steps(count, threads),
-            len(pairs.users) / steps_an_epoch,
-            threads,
-            once_an_epoch=max(0.0, first - second),
-            steps_an_epoch=steps_an_epoch,
-        )
-    ]
-    if torch is None:
-        return found
-    torch.set_num_threads(threads)
-    for form, optimizer in case.torch_forms:
+    found = our_contestants(side.trainer, f"twotower, {case.optimizer}", len(pairs.users), threads_list)
+    for form, optimizer in case.torch_forms if torch is not None else ():
         pool = pools[form == "pairs"]
         peer = torch_trainer(case, form, optimizer, pairs, side.model)
-        found.append(
-            Contestant(
-                f"torch {form}, {optimizer}", _cycle(peer, pool), sum(len(b.columns) for b in pool) / len(pool), threads
-            )
-        )
+        examples = sum(len(batch.columns) for batch in pool) / len(pool)
+        found += torch_contestants(peer, f"torch {form}, {optimizer}", pool, examples, threads_list)
     return found
 
 
-def _cycle(peer: torch_side.Trainer, pool: list) -> Callable[[int], None]:
-    place = 0
-
-    def run(count: int) -> None:
-        nonlocal place
-        for _ in range(count):
-            peer.step(pool[place])
-            place = (place + 1) % len(pool)
-
-    return run
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
-def race(
-    case: Case, pairs: Pairs, threads_list: list[int], repeats: int, seconds: float, limits: dict[int, float]
-) -> tuple[common.Table, dict[tuple[str, int], float]]:
-    """The table of one case, and the median rate of every (contestant, threads)."""
+def run_case(case: Case, pairs: Pairs, threads_list: list[int], rules: Rules) -> None:
     maker = BatchMaker(case, pairs)
     # As many batches as touch about as many rows as a stretch of a real epoch does.
     count = max(4, 2**18 // case.batch_size)
     forms = {form == "pairs" for form, _ in case.torch_forms} if torch is not None else {False}
-    arrays = {as_pairs: maker.make(count, as_pairs=as_pairs) for as_pairs in forms}
-    pools = (
-        {as_pairs: [torch_side.make_batch(a) for a in found] for as_pairs, found in arrays.items()}
-        if torch is not None
-        else {}
-    )
+    arrays = {as_pairs: maker.make(count, as_pairs=as_pairs) for as_pairs in forms | {False}}
+    pools = {}
+    if torch is not None:
+        pools = {as_pairs: [torch_side.make_batch(a) for a in found] for as_pairs, found in arrays.items()}
     work = float(np.mean([arithmetic(case, batch) for batch in arrays[False]]))
     rows, columns = (
         float(np.mean([len(batch[name]) for batch in arrays[False]])) for name in ("queries", "candidates")
     )
-
-    table = common.Table(
-        f"{case.name}: {rows:.0f} rows, {columns:.0f} distinct candidates a batch, {work / 1e9:.2f} GFLOP a step",
-        ["contestant", "threads", "examples/s median", "best", "spread", "limit", "ours / it"],
+    race(
+        f"training, {case.name}",
+        f"{rows:.0f} rows, {columns:.0f} distinct candidates a batch",
+        contestants(case, pairs, threads_list, pools),
+        work,
+        case.bar,
+        rules,
     )
-    rates: dict[tuple[str, int], float] = {}
-    for threads in threads_list:
-        racers = contestants(case, pairs, threads, pools)
-        for racer in racers:
-            racer.calibrate(seconds)
-        timings = common.interleave({r.name: functools.partial(r.run, r.steps) for r in racers}, repeats=repeats)
-        mine = racers[0].rate(timings[racers[0].name].median)
-        for racer in racers:
-            timing = timings[racer.name]
-            rate = rates[racer.name, threads] = racer.rate(timing.median)
-            share = rate / racer.examples_a_step * work / (limits[threads] * 1e9)
-            table.add(
-                racer.name,
-                threads,
-                common.thousands(rate),
-                common.thousands(racer.rate(timing.best)),
-                f"{timing.spread:.0%}",
-                common.percent(share),
-                f"{mine / rate:.2f}",
-            )
-    return table, rates
-
-
-def summary(rates_of_case: dict[str, dict[tuple[str, int], float]]) -> common.Table:
-    """Everybody's best over the numbers of threads."""
-    table = common.Table(
-        "Best of all numbers of threads, examples/s",
-        ["case", "twotower", "best torch", "which", "ours / it", "torch as usually written", "ours / it"],
-    )
-    for case, rates in rates_of_case.items():
-        best = {
-            name: max((rate, threads) for (other, threads), rate in rates.items() if other == name) for name, _ in rates
-        }
-        mine, *peers = best.items()
-        fastest, (rate, threads) = max(peers, key=lambda peer: peer[1])
-        usual, (usual_rate, _) = peers[0]
-        mine_rate = mine[1][0]
-        table.add(
-            case,
-            common.thousands(mine_rate),
-            common.thousands(rate),
-            f"{fastest.removeprefix('torch ')}, {threads} thread(s)",
-            f"{mine_rate / rate:.2f}",
-            f"{common.thousands(usual_rate)} ({usual.removeprefix('torch ')})",
-            f"{mine_rate / usual_rate:.2f}",
-        )
-    return table
 
 
 # --- the program ------------------------------------------------------------------------------------------------------
@@ -337,20 +230,19 @@ def main() -> None:
     parser.add_argument(
         "--adjacency", nargs=2, metavar=("ZIP", "MEMBER"), help="real pairs: lines of a user and the user's items"
     )
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[256, 1024, 4096], metavar="B")
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, core.available_threads()}), metavar="N")
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default %(default)s)")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="of one repeat of one contestant (default %(default)s)"
+        "--seconds", type=float, default=0.5, help="of one repeat of one contestant (default %(default)s)"
     )
     parser.add_argument("--only", default="", help="run the cases whose name has this in it")
     options = parser.parse_args()
     if options.quick:
-        options.repeats, options.seconds, options.batch_sizes = 2, 0.1, [256, 1024]
+        options.repeats, options.seconds = 2, 0.05
 
-    report = common.Report("Training speed", options.markdown)
+    report = common.Report("Training speed", options.markdown, options.json)
     report.machine(common.machine(["torch"]))
-    chosen = [case for case in cases(options.batch_sizes) if options.only in case.name]
+    chosen = [case for case in CASES if options.only in case.name]
     if torch is None:
         report.note(INSTALL)
     else:
@@ -358,14 +250,11 @@ def main() -> None:
         report.note(f"Losses of twelve steps agree with torch's: largest relative difference {worst:.1e}.")
     pairs = read_pairs(options)
     report.note(f"{len(pairs.users):,} pairs, {pairs.num_users:,} users, {pairs.num_items:,} items, d = {WIDTH}.")
-    limits = common.sgemm_limits(options.threads, quick=options.quick)
-    report.note(common.limits_in_words(limits))
-    rates = {}
+    roofs = Roofs.measure(options.threads, ["sgemm", "fma"], quick=options.quick)
+    report.table(roofs.table())
+    rules = Rules(report, roofs, options.repeats, options.seconds)
     for case in chosen:
-        table, rates[case.name] = race(case, pairs, options.threads, options.repeats, options.seconds, limits)
-        report.table(table)
-    if torch is not None:
-        report.table(summary(rates))
+        run_case(case, pairs, options.threads, rules)
 
 
 if __name__ == "__main__":
