@@ -58,6 +58,27 @@ TEST_CASE("ordered_product: takes transposes on either side, a start, and only s
   CHECK(twotower::test::distance(c, wanted) < 1e-14);
 }
 
+TEST_CASE(
+    "ordered_product: in place gives the bits of the packed product; sums go on where they start, row by row or all along") {
+  const Index rows = GENERATE(1, 13), depth = 9, columns = GENERATE(5, 16, 40, 64), wide = in_panels(columns);
+  const auto a = random_matrix<float>(rows, depth, 1), b = random_matrix<float>(depth, wide, 2),
+             starts = random_matrix<float>(rows, wide, 3);
+  const Matrix<float> whole = product<float>(a, b.leftCols(columns));
+  Matrix<float> c(rows, columns);
+  twotower::nn::ordered_product_in_place<float>(a.data(), depth, 1, rows, b.data(), wide, depth, columns, c.data(), columns);
+  CHECK(c == whole);
+
+  Matrix<float> sums = Matrix<float>::Zero(rows, wide);
+  for (const Index first : {0, 4})  // 4 terms of each sum, then the other 5
+    twotower::nn::ordered_product_in_place<float>(a.data() + first, depth, 1, rows, b.data() + first * wide, wide,
+                                                  first == 0 ? 4 : 5, columns, sums.data(), wide, {sums.data(), wide});
+  CHECK(Matrix<float>(sums.leftCols(columns)) == whole);
+
+  twotower::nn::ordered_product_in_place<float>(a.data(), depth, 1, rows, b.data(), wide, depth, columns, c.data(), columns,
+                                                {starts.data(), wide, 0});
+  CHECK(twotower::test::distance(c, Matrix<double>(whole.cast<double>().colwise() + starts.col(0).cast<double>())) < 1e-5);
+}
+
 TEST_CASE("ordered_product: touches nothing between the rows it writes") {
   const Index columns = GENERATE(3, 32, 45);
   const auto a = random_matrix<float>(13, 6, 1), b = random_matrix<float>(6, columns, 2);
