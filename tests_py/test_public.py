@@ -24,11 +24,26 @@ def test_an_unknown_name_lists_the_public_ones() -> None:
         tt.TwoTowers
 
 
-def test_import_is_quick_and_draws_in_nothing_heavy() -> None:
-    # What is imported decides how long it takes; time itself would depend on the machine.
-    script = "import sys, twotower; print(*sorted({'pandas', 'polars', 'pyarrow', 'matplotlib', 'tqdm', 'sklearn', 'scipy'} & set(sys.modules)))"
+HEAVY = {"pandas", "polars", "pyarrow", "matplotlib", "IPython", "tqdm", "sklearn", "scipy", "torch"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "absent"),
+    [
+        # What is imported decides how long it takes; time itself would depend on the machine.
+        ("twotower", {*HEAVY, "numpy", "narwhals", "importlib.metadata", "safetensors"}),
+        ("twotower.TwoTower, twotower.Popularity, twotower.load, twotower.evaluate, twotower.split", HEAVY),
+    ],
+)
+def test_import_is_quick_and_draws_in_nothing_heavy(asked: str, absent: set[str]) -> None:
+    # In an environment of its own start-up files (.pth) may have imported something before.
+    script = f"import sys; before = set(sys.modules); import twotower; {asked}; print(*sorted({absent!r} & (set(sys.modules) - before)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_version_is_that_of_the_installed_package() -> None:
+    assert tt.__version__[0].isdigit()
 
 
 def test_cpu_info() -> None:
@@ -37,6 +52,8 @@ def test_cpu_info() -> None:
     assert int(info["isa"][1]) <= info["level"]
     assert info["threads"] >= 1
     assert isinstance(info["name"], str)
+    # No feature beyond v4 is told of a CPU that has not even that.
+    assert info["level"] == 4 or not (info["vnni"] or info["bf16"] or info["fp16"])
 
 
 @pytest.mark.parametrize(

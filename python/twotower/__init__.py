@@ -10,13 +10,7 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
-
-try:
-    __version__ = version("twotower")
-except PackageNotFoundError:  # a source tree on the path
-    __version__ = "0+unknown"
 
 # Public name -> the module that has it; imported when it is first asked for, so that `import twotower` stays quick.
 _HOME = {
@@ -66,6 +60,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    __version__: str
     from twotower import datasets, errors, features, plotting
     from twotower.cpu import cpu_info
     from twotower.evaluation import split
@@ -75,7 +70,20 @@ if TYPE_CHECKING:
     from twotower.schema import Categories, Category, History, Id, Numeric, Text, Timestamp, Vector
 
 
+def _version() -> str:
+    # Nine tenths of the time of an import would go into importlib.metadata.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("twotower")
+    except PackageNotFoundError:  # a source tree on the path
+        return "0+unknown"
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        globals()[name] = _version()
+        return globals()[name]
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'twotower' has no attribute {name!r}; the public names are {', '.join(_HOME)}")

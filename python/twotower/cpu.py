@@ -14,14 +14,15 @@ def cpu_info() -> dict[str, Any]:
     -------
     dict
         `name` (as the CPU says it), `level` (highest x86-64 level that CPU and operating system support, 1 to 4), `isa` (level
-        of the core that was loaded, such as "v3"; the environment variable TWOTOWER_ISA forces one), `vnni` (whether the
-        CPU has AVX512_VNNI), `threads` (CPUs that this process may use: what `n_jobs=-1` means).
+        of the core that was loaded, such as "v3"; the environment variable TWOTOWER_ISA forces one), `vnni`, `bf16`,
+        `fp16` (whether CPU and operating system support AVX512_VNNI, AVX512_BF16 and AVX512_FP16), `threads` (CPUs that
+        this process may use: what `n_jobs=-1` means).
 
     Examples
     --------
     >>> import twotower as tt
     >>> sorted(tt.cpu_info())
-    ['isa', 'level', 'name', 'threads', 'vnni']
+    ['bf16', 'fp16', 'isa', 'level', 'name', 'threads', 'vnni']
     """
     from twotower._core import _cpu, core
 
@@ -30,5 +31,7 @@ def cpu_info() -> dict[str, Any]:
         "level": _cpu.level(),
         "isa": core.isa,
         "vnni": _cpu.has_vnni(),
+        "bf16": _cpu.has_bf16(),
+        "fp16": _cpu.has_fp16(),
         "threads": core.available_threads(),
     }

@@ -27,7 +27,7 @@ TEST_CASE("cpu: this machine can run what was compiled for it") {
   CHECK(twotower::cpu_level() <= 4);
 }
 
-TEST_CASE("cpu: level and VNNI agree with the flags that the kernel lists") {
+TEST_CASE("cpu: level and features agree with the flags that the kernel lists") {
   const std::string info = cpuinfo();
   if (info.find("\nflags") == std::string::npos) return;
   const bool v2 = has_flag(info, "sse4_2") && has_flag(info, "popcnt");
@@ -35,6 +35,8 @@ TEST_CASE("cpu: level and VNNI agree with the flags that the kernel lists") {
   const bool v4 = v3 && has_flag(info, "avx512f") && has_flag(info, "avx512bw") && has_flag(info, "avx512vl");
   CHECK(twotower::cpu_level() == (v4 ? 4 : v3 ? 3 : v2 ? 2 : 1));
   CHECK(twotower::cpu_has_vnni() == has_flag(info, "avx512_vnni"));
+  CHECK(twotower::cpu_has_bf16() == has_flag(info, "avx512_bf16"));
+  CHECK(twotower::cpu_has_fp16() == has_flag(info, "avx512_fp16"));
 }
 
 TEST_CASE("cpu: has a name without blanks around it") {

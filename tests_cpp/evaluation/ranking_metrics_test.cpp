@@ -142,6 +142,18 @@ TEST_CASE("ranking_metrics: agrees with loops over the definitions") {
   CHECK(worst <= 20 * std::numeric_limits<double>::epsilon());
 }
 
+TEST_CASE("ranking_metrics: rows that differ by a power of two are told apart") {
+  // 7 and 70,000 are relevant; rows 2^k away from them share low bits with them, and must not count.
+  Case lists{Matrix<Row>(1, 16), {0}, {}, {}};
+  lists.ranked << 7 + 64, 7 + 128, 7 + 1024, 7 + 4096, 7 + 8192, 7, 7 + 65536, 70000 - 4096, 70000 - 64, 70000, 70000 + 4096,
+      70000 + 65536, 7 + (1 << 20), 7 + (1 << 30), 2147483647, -1;
+  lists.add_relevant({7, 70000});
+  CHECK(lists.run_one("hits", 5) == 0);
+  CHECK(lists.run_one("hits", 9) == 1);
+  CHECK(lists.run_one("hits", 16) == 2);
+  CHECK(lists.run_one("mrr", 16) == Approx(1.0 / 6));
+}
+
 TEST_CASE("ranking_metrics: bounds, and what may only grow with the cut-off does") {
   const Case c = random_case(300, 30, 50, 20, 2);
   for (const auto& name : kAllNames) {

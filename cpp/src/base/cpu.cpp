@@ -22,6 +22,20 @@ int compiled_level() {
 
 #if defined(__x86_64__)
 
+namespace {
+
+/// EAX, EBX, ECX, EDX of CPUID leaf 7, which lists what came after AVX; zeros where the CPU has no such part.
+std::array<unsigned, 4> features(unsigned part) {
+  std::array<unsigned, 4> words{};
+  // Part 0 says in EAX which is the last.
+  if (__get_cpuid_count(7, 0, words.data(), words.data() + 1, words.data() + 2, words.data() + 3) == 0 || words[0] < part)
+    return {};
+  if (part > 0) __get_cpuid_count(7, part, words.data(), words.data() + 1, words.data() + 2, words.data() + 3);
+  return words;
+}
+
+}  // namespace
+
 // GCC's own test asks CPUID and XGETBV.
 int cpu_level() {
   __builtin_cpu_init();
@@ -30,10 +44,10 @@ int cpu_level() {
   return __builtin_cpu_supports("x86-64-v2") ? 2 : 1;
 }
 
-bool cpu_has_vnni() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512vnni") != 0;
-}
+// GCC 11 does not know the last of the three by name, so all are read from CPUID; v4 tells that the system saves their registers.
+bool cpu_has_vnni() { return cpu_level() >= 4 && (features(0)[2] >> 11 & 1) != 0; }
+bool cpu_has_bf16() { return cpu_level() >= 4 && (features(1)[0] >> 5 & 1) != 0; }
+bool cpu_has_fp16() { return cpu_level() >= 4 && (features(0)[3] >> 23 & 1) != 0; }
 
 std::string cpu_name() {
   std::array<unsigned, 12> words{};
@@ -54,6 +68,8 @@ std::string cpu_name() {
 
 int cpu_level() { return 1; }
 bool cpu_has_vnni() { return false; }
+bool cpu_has_bf16() { return false; }
+bool cpu_has_fp16() { return false; }
 std::string cpu_name() { return "unknown"; }
 
 #endif

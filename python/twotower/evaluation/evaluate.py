@@ -13,7 +13,7 @@ from twotower._core import core
 from twotower.errors import DataError, UnknownIdError, first_five
 from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, Metric, MetricFunction, parse
 from twotower.ids import IdColumn
-from twotower.item_lists import Filters
+from twotower.item_lists import Filters, lists_of_pairs
 from twotower.models._asked import Asked, Given
 from twotower.models._contexts import first_rows
 from twotower.vocabulary import Vocabulary
@@ -245,14 +245,14 @@ class _Truth:
             what = f"evaluate: column {column!r} of test"
             values = frames.ids(frames.column(table, column, "evaluate: test"), what)
             vocabulary = Vocabulary.fit(values, what)
-            present, rows = np.unique(vocabulary.encode(values)[relevant], return_inverse=True)
-            codes.append(rows.astype(np.int64))
-            ids.append(vocabulary.decode(present))
+            rows = vocabulary.encode(values)[relevant]
+            # Counted, not sorted as numpy.unique does it: the rows are dense.
+            there = np.bincount(rows, minlength=vocabulary.size) > 0
+            codes.append((np.cumsum(there) - 1)[rows])
+            ids.append(vocabulary.decode(np.flatnonzero(there)))
         users, items = ids
-        pairs = np.unique(codes[0] * len(items) + codes[1])
-        counts = np.bincount(pairs // len(items), minlength=len(users))
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        return cls(users, items, offsets, pairs % len(items), np.flatnonzero(relevant), codes[0])
+        pairs = lists_of_pairs(codes[0], codes[1], len(users), len(items))
+        return cls(users, items, pairs.offsets, pairs.items, np.flatnonzero(relevant), codes[0])
 
     def moments(self, model: Recommender, table: frames.Frame, users: np.ndarray) -> Given | None:
         """Read when some users are asked, for models with a context: at their first row, the earliest where times are known."""
@@ -273,10 +273,8 @@ class _Truth:
         owners = np.repeat(owner, counts)
         listed = item_rows[self.item_codes]
         kept = (owners >= 0) & (listed >= 0)
-        owners, listed = owners[kept], listed[kept]
-        order = np.lexsort((listed, owners))
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(users)))]).astype(np.int64)
-        return _Relevant(offsets, listed[order].astype(np.int32), counts[users].astype(np.int64))
+        lists = lists_of_pairs(owners[kept], listed[kept], len(users), int(listed.max(initial=0)) + 1)
+        return _Relevant(lists.offsets, lists.items, counts[users].astype(np.int64))
 
 
 @dataclass(frozen=True)
