@@ -167,6 +167,32 @@ TEST_CASE("Threads: counts, copies and refused numbers") {
   CHECK_THROWS_WITH(threads.for_blocks(3, 0, [](Index, Index, Index) {}), "Threads: block_size is 0, but must be at least 1");
 }
 
+TEST_CASE("Threads: two bodies together, each with blocks of its own, inside the team or not") {
+  const Threads threads(GENERATE(1, 2, 7));
+  const bool inside = GENERATE(false, true);
+  std::atomic<Index> first = 0, second = 0;
+  const auto both = [&] {
+    for (int round = 0; round < 20; ++round)
+      threads.together([&] { threads.for_blocks(100, 7, [&](Index begin, Index end, Index) { first += end - begin; }); },
+                       [&] { threads.for_blocks(50, 3, [&](Index begin, Index end, Index) { second += end - begin; }); });
+  };
+  if (inside)
+    threads.inside(both);
+  else
+    both();
+  CHECK(first == 2000);
+  CHECK(second == 1000);
+}
+
+TEST_CASE("Threads: what a body throws comes out of together and inside") {
+  const Threads threads(GENERATE(1, 2, 7));
+  const auto nothing = [] {};
+  const auto fails = [] { twotower::fail("body", "it fails"); };
+  CHECK_THROWS_WITH(threads.together(fails, nothing), "body: it fails");
+  CHECK_THROWS_WITH(threads.together(nothing, fails), "body: it fails");
+  CHECK_THROWS_WITH(threads.inside([&] { threads.together(nothing, fails); }), "body: it fails");
+}
+
 TEST_CASE("tree_sum: exact sums for any number of parts, nothing for none") {
   const std::size_t count = GENERATE(1, 2, 3, 4, 5, 7, 8, 13);
   std::vector<std::vector<double>> values(count, std::vector<double>(5));

@@ -155,6 +155,19 @@ TEST_CASE("RandomStream: shuffle is a permutation, for every size") {
   CHECK(values == sorted);
 }
 
+TEST_CASE("RandomStream: a long list is shuffled as a short one, and draws no number more") {
+  const std::size_t size = GENERATE(31, 32, 33, 34, 64, 65, 1000);
+  std::vector<int> values(size), wanted(size);
+  std::iota(values.begin(), values.end(), 0);
+  wanted = values;
+  RandomStream random = stream(), plain = stream();
+  random.shuffle(std::span(values));
+  for (std::size_t left = size; left > 1; --left)
+    std::swap(wanted[left - 1], wanted[static_cast<std::size_t>(plain.below(static_cast<std::int64_t>(left)))]);
+  CHECK(values == wanted);
+  CHECK(random.next() == plain.next());
+}
+
 TEST_CASE("RandomStream: shuffle gives each of the 24 orders of four equally often") {
   std::vector<int> counts(24);
   for (std::uint64_t row = 0; row < 12000; ++row) {

@@ -16,6 +16,7 @@ using twotower::Row;
 using twotower::data::Batch;
 using twotower::data::BatchPlan;
 using twotower::data::BatchSpec;
+using twotower::data::HistoryMode;
 using twotower::data::Interactions;
 
 namespace {
@@ -135,6 +136,24 @@ TEST_CASE("BatchPlan: a batch is the same for whoever asks, in any order") {
     REQUIRE(same(batch, second[static_cast<std::size_t>(number)]));
     other.write(0, number, batch);
     REQUIRE(same(batch, first[static_cast<std::size_t>(number)]));
+  }
+}
+
+TEST_CASE("BatchPlan: the same batches for 1, 2 and 7 threads") {
+  const Interactions interactions = skewed(12'000, 9'000, 50, false);  // three blocks of queries
+  for (const auto history : {HistoryMode::kNone, HistoryMode::kBefore}) {
+    BatchSpec spec{700, 3};
+    spec.history = history;
+    BatchPlan plan(interactions, spec, 5);
+    for (const int num_threads : {2, 7}) {
+      BatchPlan threaded(interactions, spec, 5);
+      for (Index batch = 0; batch < plan.batches_per_epoch(); ++batch) {
+        Batch wanted, made;
+        plan.write(1, batch, wanted);
+        threaded.write(1, batch, made, twotower::Threads(num_threads));
+        REQUIRE(same(made, wanted));
+      }
+    }
   }
 }
 
@@ -314,7 +333,6 @@ TEST_CASE("BatchPlan: refuses what makes no sense") {
 
 namespace {
 
-using twotower::data::HistoryMode;
 using twotower::data::ItemLists;
 
 BatchSpec with_history(HistoryMode mode, Index group_size, Index max_length) {

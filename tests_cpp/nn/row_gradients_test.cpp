@@ -79,13 +79,28 @@ TEST_CASE("RowGradients: agrees with a map, for any table, count and width") {
   gradients.sort(sources, table_rows);
   const auto wanted = naive_sums(sources);
   REQUIRE(gradients.rows().size() == wanted.size());
-  RowVector<double> sum(width);
+  RowVector<double> buffer(width);
   Index k = 0;
   for (const auto& [row, vector] : wanted) {
     CHECK(gradients.rows()[static_cast<std::size_t>(k)] == row);
-    gradients.sum(k++, sum.data());
+    gradients.prefetch(k + 3);
+    const Eigen::Map<const RowVector<double>> sum(gradients.of(k++, buffer.data()), width);
     CHECK((sum - vector).cwiseAbs().maxCoeff() < 1e-15 * static_cast<double>(4 + count));
   }
+}
+
+TEST_CASE("RowGradients: a row that was touched once is not copied") {
+  const Matrix<float> values = random_matrix<float>(3, 5, 1);
+  const std::vector<RowTouch> touches{{2, 1, 1}, {4, 0, 0.5F}, {7, 2, 1}, {7, 2, 1}};
+  const std::vector<RowGradients<float>::Source> sources{{touches, view(values)}};
+  RowGradients<float> gradients;
+  gradients.sort(sources, 9);
+  RowVector<float> buffer(5);
+  CHECK(gradients.of(0, buffer.data()) == values.row(1).data());
+  CHECK(gradients.of(1, buffer.data()) == buffer.data());
+  CHECK(buffer == values.row(0) * 0.5F);
+  CHECK(gradients.of(2, buffer.data()) == buffer.data());
+  CHECK(buffer == values.row(2) * 2);
 }
 
 TEST_CASE("RowGradients: sums in the order of sources and touches") {
@@ -95,9 +110,8 @@ TEST_CASE("RowGradients: sums in the order of sources and touches") {
     const std::vector<RowGradients<float>::Source> sources{{first, view(values)}, {second, view(values)}};
     RowGradients<float> gradients;
     gradients.sort(sources, 5000);
-    float sum = 0;
-    gradients.sum(0, &sum);
-    return sum;
+    float buffer = 0;
+    return *gradients.of(0, &buffer);
   };
   CHECK(sum_of({{4500, 0, 1}, {4500, 1, 1}}, {{4500, 2, 1}}) == 0);
   CHECK(sum_of({{4500, 0, 1}, {4500, 2, 1}}, {{4500, 1, 1}}) == 1);

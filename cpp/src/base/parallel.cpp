@@ -1,6 +1,7 @@
 #include "twotower/base/parallel.hpp"
 
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_invoke.h>
 #include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
@@ -74,6 +75,22 @@ void Threads::run(Index count, Index block_size, const void* body, Call call) co
     return;
   }
   team_->arena.execute([&] { tbb::parallel_for(Index{0}, blocks, run_block, tbb::simple_partitioner()); });
+}
+
+void Threads::run_both(Task first, Task second) const {
+  if (team_->count == 1) {
+    first();
+    second();
+    return;
+  }
+  team_->arena.execute([&] { tbb::parallel_invoke(first, second); });
+}
+
+void Threads::run_inside(Task task) const {
+  if (team_->count == 1)
+    task();
+  else
+    team_->arena.execute(task);
 }
 
 }  // namespace twotower

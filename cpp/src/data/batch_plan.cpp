@@ -7,8 +7,14 @@
 #include <utility>
 
 #include "twotower/base/check.hpp"
+#include "twotower/base/huge_pages.hpp"
 
 namespace twotower::data {
+namespace {
+
+constexpr Index kQueries = 4096;  // arranged by one task
+
+}  // namespace
 
 void BatchSpec::check() const {
   check_at_least("BatchPlan", "batch_size", batch_size, 1);
@@ -43,7 +49,6 @@ BatchPlan::BatchPlan(const Interactions& interactions, const BatchSpec& spec, st
   std::int64_t groups = 0;  // at least so many, wherever the cuts fall
   for (Index query = 0; query < interactions.num_queries(); ++query)
     groups += (std::ssize(interactions.positives().of(query)) + unit() - 1) / unit();
-  groups_.reserve(static_cast<std::size_t>(groups));
   batches_ = std::min<Index>((positives + spec.batch_size - 1) / spec.batch_size, groups);
 
   const double log_elsewhere = std::log1p(-1 / static_cast<double>(batches_));  // of one positive; -inf with a single batch
@@ -58,50 +63,93 @@ BatchPlan::BatchPlan(const Interactions& interactions, const BatchSpec& spec, st
     log_weight_[item] = log_absent < 0 ? static_cast<float>(-spec.logq_strength * std::log(-std::expm1(log_absent))) : 0;
   }
   column_.assign(counts.size(), -1);
+  shuffled_.reserve(static_cast<std::size_t>(positives));
+  prefer_huge_pages(shuffled_.data(), shuffled_.capacity() * sizeof(Row));
   shuffled_.resize(static_cast<std::size_t>(positives));
 }
 
-void BatchPlan::arrange(Index epoch) {
-  const auto& offsets = interactions_.positives().offsets;
-  std::iota(shuffled_.begin(), shuffled_.end(), std::int64_t{0});
-  groups_.clear();
-  for (Index query = 0; query < interactions_.num_queries(); ++query) {
-    const auto begin = offsets[static_cast<std::size_t>(query)], end = offsets[static_cast<std::size_t>(query) + 1];
-    if (begin == end) continue;
-    RandomStream stream(seed_, Purpose::kGroup, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(query));
-    if (spec_.history == HistoryMode::kSessions) {
-      arrange_sessions(static_cast<Row>(query), stream);
-      continue;
+RandomStream BatchPlan::stream_of(Index epoch, Index query) const {
+  return {seed_, Purpose::kGroup, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(query)};
+}
+
+void BatchPlan::arrange(Index epoch, const Threads& threads) {
+  epoch_ = -1;  // until it is done
+  const Index queries = interactions_.num_queries(), blocks = (queries + kQueries - 1) / kQueries;
+  std::vector<std::size_t> firsts(static_cast<std::size_t>(blocks) + 1);
+  threads.for_blocks(queries, kQueries, [&](Index begin, Index end, Index block) {
+    std::size_t count = 0;
+    for (Index query = begin; query < end; ++query) {
+      shuffle_positives(epoch, query);
+      for_cuts(epoch, query, [&](std::int64_t) { ++count; });
     }
-    std::int64_t size = unit();
-    if (ordered())
-      size = 1 + stream.below(std::min<std::int64_t>(size, end - begin));
-    else
-      stream.shuffle(std::span(shuffled_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
-    for (auto first = begin; first < end; first += std::exchange(size, unit()))
-      groups_.push_back({static_cast<Row>(query), first, std::min<std::int64_t>(end, first + size)});
-  }
-  RandomStream(seed_, Purpose::kOrder, static_cast<std::uint64_t>(epoch)).shuffle(std::span(groups_));
+    firsts[static_cast<std::size_t>(block) + 1] = count;
+  });
+  std::partial_sum(firsts.begin(), firsts.end(), firsts.begin());
+  cuts_.resize(firsts.back());
+  threads.for_blocks(queries, kQueries, [&](Index begin, Index end, Index block) {
+    Cut* next = cuts_.data() + firsts[static_cast<std::size_t>(block)];
+    for (Index query = begin; query < end; ++query)
+      for_cuts(epoch, query, [&](std::int64_t cut) { *next++ = {static_cast<Row>(query), static_cast<Row>(cut)}; });
+  });
+  RandomStream(seed_, Purpose::kOrder, static_cast<std::uint64_t>(epoch)).shuffle(std::span(cuts_));
   epoch_ = epoch;
 }
 
-/// As without a history, but a group stays within a session.
-void BatchPlan::arrange_sessions(Row query, RandomStream& stream) {
-  const auto& sessions = interactions_.sessions();
-  const auto end = interactions_.positives().offsets[static_cast<std::size_t>(query) + 1];
-  for (auto begin = interactions_.positives().offsets[static_cast<std::size_t>(query)], next = begin; begin < end; begin = next) {
-    while (next < end && sessions[static_cast<std::size_t>(next)] == sessions[static_cast<std::size_t>(begin)]) ++next;
-    stream.shuffle(std::span(shuffled_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(next - begin)));
-    for (auto first = begin; first < next; first += spec_.group_size)
-      groups_.push_back({query, first, std::min<std::int64_t>(next, first + spec_.group_size)});
+/// Within a query, or with sessions within each of its sessions; not at all where the past matters.
+void BatchPlan::shuffle_positives(Index epoch, Index query) {
+  const auto& offsets = interactions_.positives().offsets;
+  const auto begin = offsets[static_cast<std::size_t>(query)], end = offsets[static_cast<std::size_t>(query) + 1];
+  const auto places = std::span(shuffled_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+  std::iota(places.begin(), places.end(), static_cast<Row>(begin));
+  if (places.empty() || ordered()) return;
+  RandomStream stream = stream_of(epoch, query);
+  if (spec_.history != HistoryMode::kSessions) {
+    stream.shuffle(places);
+    return;
+  }
+  for (auto first = begin; first < end;) {
+    const Range session = session_of(static_cast<Row>(query), first);
+    stream.shuffle(places.subspan(static_cast<std::size_t>(first - begin), static_cast<std::size_t>(session.end - first)));
+    first = session.end;
   }
 }
 
-void BatchPlan::write(Index epoch, Index batch, Batch& out) {
+/// Calls use(begin) for each group of a query.
+template <class Use>
+void BatchPlan::for_cuts(Index epoch, Index query, const Use& use) const {
+  const auto& offsets = interactions_.positives().offsets;
+  const auto begin = offsets[static_cast<std::size_t>(query)], end = offsets[static_cast<std::size_t>(query) + 1];
+  for (auto cut = begin; cut < end; cut = next_cut(epoch, query, cut)) use(cut);
+}
+
+/// Where the group that begins at `cut` ends.
+std::int64_t BatchPlan::next_cut(Index epoch, Index query, std::int64_t cut) const {
+  const auto& offsets = interactions_.positives().offsets;
+  const auto begin = offsets[static_cast<std::size_t>(query)], end = offsets[static_cast<std::size_t>(query) + 1];
+  if (spec_.history == HistoryMode::kSessions)
+    return std::min<std::int64_t>(session_of(static_cast<Row>(query), cut).end, cut + unit());
+  const auto size = ordered() && cut == begin ? 1 + stream_of(epoch, query).below(std::min<std::int64_t>(unit(), end - begin))
+                                              : std::int64_t{unit()};
+  return std::min(end, cut + size);
+}
+
+/// A batch's groups lie all over the data: asks for what write will read of them. Inline, since GCC drops
+/// calls of a function that does nothing but this.
+[[gnu::always_inline]] inline void BatchPlan::prefetch(std::span<const Cut> cuts) const {
+  for (const Cut& cut : cuts) __builtin_prefetch(&shuffled_[static_cast<std::size_t>(cut.begin)]);
+  for (const Cut& cut : cuts) {
+    const auto positive = static_cast<std::size_t>(shuffled_[static_cast<std::size_t>(cut.begin)]);
+    __builtin_prefetch(&interactions_.positives().items[positive]);
+    __builtin_prefetch(&interactions_.pairs()[positive]);
+    __builtin_prefetch(&interactions_.positives().offsets[static_cast<std::size_t>(cut.query)]);
+  }
+}
+
+void BatchPlan::write(Index epoch, Index batch, Batch& out, const Threads& threads) {
   if (batch < 0 || batch >= batches_)
     fail("BatchPlan", "batch is " + std::to_string(batch) + ", but must be in [0, " + std::to_string(batches_) + ")");
-  if (epoch != epoch_) arrange(epoch);
-  const auto groups = static_cast<Index>(groups_.size());
+  if (epoch != epoch_) arrange(epoch, threads);
+  const auto groups = static_cast<Index>(cuts_.size());
   const auto first = static_cast<std::size_t>(groups * batch / batches_),
              last = static_cast<std::size_t>(groups * (batch + 1) / batches_);
 
@@ -112,9 +160,11 @@ void BatchPlan::write(Index epoch, Index batch, Batch& out) {
   out.positive_weights.clear();
   out.candidates.clear();
   out.histories.clear();
+  const auto cuts = std::span(cuts_).subspan(first, last - first);
+  prefetch(cuts);
   double total = 0;
-  for (std::size_t g = first; g < last; ++g) {
-    const Group& group = groups_[g];
+  for (const Cut& cut : cuts) {
+    const Group group{cut.query, cut.begin, next_cut(epoch, cut.query, cut.begin)};
     if (spec_.history == HistoryMode::kWindows) {
       for (auto place = group.begin; place < group.end; ++place) total += write_row({group.query, place, place + 1}, out);
       write_window(group, out);
@@ -131,13 +181,13 @@ void BatchPlan::write(Index epoch, Index batch, Batch& out) {
   collect_candidates(epoch, batch, out);
 }
 
-/// The query's positives in the session of the row's.
-BatchPlan::Range BatchPlan::session_of(const Group& row) const {
+/// The query's positives in the session of its positive at `place`.
+BatchPlan::Range BatchPlan::session_of(Row query, std::int64_t place) const {
   const auto& offsets = interactions_.positives().offsets;
   const auto& sessions = interactions_.sessions();
-  const auto [begin, end] = std::equal_range(sessions.begin() + offsets[static_cast<std::size_t>(row.query)],
-                                             sessions.begin() + offsets[static_cast<std::size_t>(row.query) + 1],
-                                             sessions[static_cast<std::size_t>(row.begin)]);
+  const auto [begin, end] = std::equal_range(sessions.begin() + offsets[static_cast<std::size_t>(query)],
+                                             sessions.begin() + offsets[static_cast<std::size_t>(query) + 1],
+                                             sessions[static_cast<std::size_t>(place)]);
   return {begin - sessions.begin(), end - sessions.begin()};
 }
 
@@ -146,7 +196,7 @@ double BatchPlan::weight_of(const Group& row) const {
   const auto first = interactions_.positives().offsets[static_cast<std::size_t>(row.query)],
              last = interactions_.positives().offsets[static_cast<std::size_t>(row.query) + 1];
   const bool by_session = spec_.history == HistoryMode::kSessions;
-  const Range range = by_session ? session_of(row) : Range{first, last};
+  const Range range = by_session ? session_of(row.query, row.begin) : Range{first, last};
   const double balance =
       spec_.query_balance > 0 ? std::pow(static_cast<double>(range.end - range.begin), -spec_.query_balance) : 1;
   return by_session && range.begin == first ? balance * spec_.first_session_weight : balance;
@@ -208,7 +258,7 @@ void BatchPlan::write_before(const Group& row, Batch& out) {
 
 void BatchPlan::write_session(const Group& row, Batch& out) {
   const auto first = interactions_.positives().offsets[static_cast<std::size_t>(row.query)];
-  const Range session = session_of(row);
+  const Range session = session_of(row.query, row.begin);
   if (session.begin == first) {
     write_others(row, first, session.end, out);
     return;

@@ -1,9 +1,11 @@
 #include "twotower/data/interactions.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 
 #include "twotower/base/check.hpp"
+#include "twotower/base/huge_pages.hpp"
 
 namespace twotower::data {
 namespace {
@@ -30,6 +32,7 @@ Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row>
     : num_items_(num_items) {
   check_at_least(kName, "num_queries", num_queries, 1);
   check_at_least(kName, "num_items", num_items, 1);
+  check_in_range(kName, "number of pairs", static_cast<double>(query_rows.size()), 0, std::numeric_limits<Row>::max());
   check_size(kName, "size of item_rows", std::ssize(item_rows), "size of query_rows", std::ssize(query_rows));
   check_rows(kName, "query_rows", query_rows, num_queries);
   check_rows(kName, "item_rows", item_rows, num_items);
@@ -48,8 +51,11 @@ Interactions::Interactions(std::span<const Row> query_rows, std::span<const Row>
   seen_.offsets = running_sum(std::move(seen_counts));
   positives_.offsets = running_sum(std::move(positive_counts));
   seen_.items.resize(query_rows.size());
-  positives_.items.resize(static_cast<std::size_t>(positives_.offsets.back()));
-  pairs_.resize(positives_.items.size());
+  for (std::vector<Row>* places : {&positives_.items, &pairs_}) {  // batches read them here and there
+    places->reserve(static_cast<std::size_t>(positives_.offsets.back()));
+    prefer_huge_pages(places->data(), places->capacity() * sizeof(Row));
+    places->resize(places->capacity());
+  }
   if (weighted) weights_.resize(positives_.items.size());
   if (history_weights) history_weights_.resize(positives_.items.size());
   if (sessions) sessions_.resize(positives_.items.size());

@@ -40,7 +40,8 @@ TwoTower<Scalar>::TwoTower(const TwoTowerSpec& spec)
   check_tables(spec);
   parameters_.arena.resize(static_cast<std::size_t>(query_.parameter_count() + item_.parameter_count()));
   for (const TableSpec& table : spec.tables) {
-    auto& made = parameters_.tables.emplace_back(nn::Table<Scalar>{table.name, Matrix<Scalar>(table.rows, table.width)});
+    auto& made =
+        parameters_.tables.emplace_back(nn::Table<Scalar>{table.name, nn::rows_on_huge_pages<Scalar>(table.rows, table.width)});
     nn::initialize_rows(made.values, spec.deviation, spec.seed, parameters_.tables.size() - 1);
   }
   if (spec.item_bias) parameters_.tables.push_back({kBiasName, Matrix<Scalar>::Zero(spec.bias_rows, 1)});

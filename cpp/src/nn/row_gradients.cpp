@@ -5,12 +5,13 @@
 #include <utility>
 
 #include "twotower/base/check.hpp"
+#include "twotower/nn/gather.hpp"
 
 namespace twotower::nn {
 namespace {
 
 constexpr std::string_view kName = "RowGradients";
-constexpr std::uint32_t kDigitBits = 11;  // 2048 counters stay in L1; two passes sort a table of four million rows
+constexpr std::uint32_t kDigitBits = 11;  // at most: 2048 counters stay in L1; two passes sort a table of four million rows
 
 void check_below(const std::string& name, Index value, Index bound) {
   if (value < 0 || value >= bound) [[unlikely]]
@@ -58,15 +59,17 @@ void RowGradients<Scalar>::collect(std::span<const Source> sources, Index table_
   }
 }
 
-// Radix sort from the lowest digit: each pass is stable, so equal rows stay in the order of their touches.
+// Radix sort from the lowest digit: each pass is stable, so equal rows stay in the order of their touches. Digits are of equal
+// length, since a small batch spends its time on the counters.
 template <class Scalar>
 void RowGradients<Scalar>::sort_keys(Index table_rows) {
-  constexpr std::uint32_t kDigits = 1U << kDigitBits;
   const auto bits = static_cast<std::uint32_t>(table_rows <= 1 ? 0 : std::bit_width(static_cast<std::uint64_t>(table_rows - 1)));
+  if (bits == 0) return;
+  const std::uint32_t passes = (bits + kDigitBits - 1) / kDigitBits, digit_bits = (bits + passes - 1) / passes;
   other_keys_.resize(keys_.size());
-  for (std::uint32_t shift = 0; shift < bits; shift += kDigitBits) {
-    const auto digit = [shift](const Key& key) { return key.row >> shift & (kDigits - 1); };
-    counts_.assign(kDigits, 0);
+  for (std::uint32_t shift = 0; shift < bits; shift += digit_bits) {
+    const auto digit = [shift, mask = (1U << digit_bits) - 1](const Key& key) { return key.row >> shift & mask; };
+    counts_.assign(std::size_t{1} << digit_bits, 0);
     for (const Key& key : keys_) ++counts_[digit(key)];
     std::uint32_t start = 0;
     for (std::uint32_t& count : counts_) start += std::exchange(count, start);
@@ -76,14 +79,34 @@ void RowGradients<Scalar>::sort_keys(Index table_rows) {
 }
 
 template <class Scalar>
-void RowGradients<Scalar>::sum(Index k, Scalar* out) const {
-  using Vector = RowVector<Scalar>;
-  const auto begin = static_cast<std::size_t>(starts_[static_cast<std::size_t>(k)]);
-  const auto end = static_cast<std::size_t>(starts_[static_cast<std::size_t>(k) + 1]);
-  Eigen::Map<Vector> total(out, width_);
-  total = Eigen::Map<const Vector>(parts_[begin].gradient, width_) * static_cast<Scalar>(parts_[begin].scale);
-  for (std::size_t i = begin + 1; i < end; ++i)
-    total += Eigen::Map<const Vector>(parts_[i].gradient, width_) * static_cast<Scalar>(parts_[i].scale);
+std::span<const typename RowGradients<Scalar>::Part> RowGradients<Scalar>::parts_of(Index k) const {
+  const Index begin = starts_[static_cast<std::size_t>(k)], end = starts_[static_cast<std::size_t>(k) + 1];
+  return std::span(parts_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+}
+
+template <class Scalar>
+void RowGradients<Scalar>::sum(std::span<const Part> parts, Scalar* out) const {
+  for_columns(width_, [&]<int n>(Index k) {
+    using Block = Eigen::Array<Scalar, 1, n>;
+    Block total = Eigen::Map<const Block>(parts[0].gradient + k) * static_cast<Scalar>(parts[0].scale);
+    for (const Part& part : parts.subspan(1))
+      total += Eigen::Map<const Block>(part.gradient + k) * static_cast<Scalar>(part.scale);
+    Eigen::Map<Block>(out + k) = total;
+  });
+}
+
+template <class Scalar>
+const Scalar* RowGradients<Scalar>::of(Index k, Scalar* buffer) const {
+  const auto parts = parts_of(k);
+  if (parts.size() == 1 && parts[0].scale == 1) return parts[0].gradient;
+  sum(parts, buffer);
+  return buffer;
+}
+
+template <class Scalar>
+void RowGradients<Scalar>::prefetch(Index k) const {
+  if (k < std::ssize(rows_))
+    prefetch_row(parts_[static_cast<std::size_t>(starts_[static_cast<std::size_t>(k)])].gradient, width_);
 }
 
 template <class Scalar>
@@ -92,7 +115,7 @@ void RowGradients<Scalar>::sum_all(const Threads& threads, Rows<Scalar> out) con
   check_size(kName, "rows of out", out.rows(), "number of distinct rows", count);
   check_size(kName, "width of out", out.cols(), "width of the gradients", width_);
   threads.for_blocks(count, kBlock, [&](Index begin, Index end, Index) {
-    for (Index k = begin; k < end; ++k) sum(k, out.data() + k * out.outerStride());
+    for (Index k = begin; k < end; ++k) sum(parts_of(k), out.data() + k * out.outerStride());
   });
 }
 

@@ -15,9 +15,8 @@ Trainer::Trainer(model::TwoTower<float>& model, const model::SideData& queries, 
       spec_(spec),
       plan_(interactions, spec.batches, spec.seed, lists),
       optimizer_(spec.optimizer, model.parameters()),
-      loss_(model.temperature()),
-      row_gradients_(model.parameters().tables.size()),
-      darena_(model.parameters().arena.size()) {
+      loss_(model.temperature()) {
+  for (Slot& slot : slots_) slot.row_gradients.resize(model.parameters().tables.size());
   check_at_least("Trainer", "epochs", spec.epochs, 1);
   spec.schedule.check();
   check_sides(interactions);
@@ -52,88 +51,125 @@ double Trainer::learning_rate() const { return spec_.schedule.learning_rate(std:
 Progress Trainer::run_steps(Index count, const Threads& threads) {
   check_at_least("Trainer", "number of steps", count, 1);
   Progress progress;
-  for (; progress.steps < count && step_ < total_steps(); ++progress.steps) {
-    progress.loss += run_step(threads);
-    progress.examples += std::ssize(batch_.positive_columns);
-  }
+  threads.inside([&] {
+    for (; progress.steps < count && step_ < total_steps(); ++progress.steps) {
+      progress.loss += run_step(threads);
+      progress.examples += std::ssize(slot_of(step_ - 1).batch.positive_columns);
+    }
+  });
   if (progress.steps > 0) progress.loss /= static_cast<double>(progress.steps);
   return progress;
 }
 
 double Trainer::run_step(const Threads& threads) {
-  plan_.write(step_ / steps_per_epoch(), step_ % steps_per_epoch(), batch_);
-  auto& parameters = model_.parameters();
-  const nn::Pass pass{true, spec_.seed, static_cast<std::uint64_t>(step_), 0};
-  const model::TowerRows queries = query_rows(), items = item_rows();
-  model_.query().prepare<float>(queries_, queries, pass, query_);
-  model_.item().prepare<float>(items_, items, pass, item_);
-  sort_touches(threads);
-
-  for (std::size_t table = 0; table < row_gradients_.size(); ++table)
-    optimizer_.catch_up(parameters, static_cast<Index>(table), row_gradients_[table].rows(), threads);
-  model_.query().forward<float>(parameters, queries_, queries, query_, pass, threads);
-  model_.item().forward<float>(parameters, items_, items, item_, pass, threads);
-  const double loss = loss_and_gradients(threads);
-  if (!std::isfinite(loss)) explain_failure(loss);
-
-  std::fill(darena_.begin(), darena_.end(), 0.0F);
-  model_.query().backward<float>(parameters, queries_, queries, query_, darena_, pass, threads);
-  model_.item().backward<float>(parameters, items_, items, item_, darena_, pass, threads);
-  optimizer_.begin_step(learning_rate());
-  for (std::size_t table = 0; table < row_gradients_.size(); ++table)
-    optimizer_.update_rows(parameters, static_cast<Index>(table), row_gradients_[table], threads);
-  optimizer_.update_arena(parameters, darena_);
+  Slot& slot = slot_of(step_);
+  make_ready(slot, step_, threads);
+  forward(slot, threads);
+  double loss = 0;
+  threads.together([&] { loss = loss_and_gradients(slot, threads); },
+                   [&] {
+                     if (step_ + 1 < total_steps()) make_ready(slot_of(step_ + 1), step_ + 1, threads);
+                   });
+  if (!std::isfinite(loss)) explain_failure(slot, loss);
+  backward(slot, threads);
+  update(slot, threads);
   ++step_;
   return loss;
 }
 
-model::TowerRows Trainer::query_rows() const {
-  model::TowerRows rows(batch_.queries, {}, &batch_.histories);
-  if (queries_.contexts) rows.contexts = batch_.pairs;
+nn::Pass Trainer::pass_of(Index step) const { return {true, spec_.seed, static_cast<std::uint64_t>(step), 0}; }
+
+model::TowerRows Trainer::query_rows(const data::Batch& batch) const {
+  model::TowerRows rows(batch.queries, {}, &batch.histories);
+  if (queries_.contexts) rows.contexts = batch.pairs;
   rows.trainable_elements = spec_.trainable_items;
   return rows;
 }
 
-model::TowerRows Trainer::item_rows() const {
-  model::TowerRows rows(batch_.candidates);
+model::TowerRows Trainer::item_rows(const data::Batch& batch) const {
+  model::TowerRows rows(batch.candidates);
   rows.trainable_entities = spec_.trainable_items;
   return rows;
 }
 
+void Trainer::make_ready(Slot& slot, Index step, const Threads& threads) {
+  if (slot.step == step) return;
+  slot.step = -1;
+  plan_.write(step / steps_per_epoch(), step % steps_per_epoch(), slot.batch, threads);
+  threads.together([&] { model_.query().prepare<float>(queries_, query_rows(slot.batch), pass_of(step), slot.query); },
+                   [&] { model_.item().prepare<float>(items_, item_rows(slot.batch), pass_of(step), slot.item); });
+  sort_touches(slot, threads);
+  slot.step = step;
+}
+
 // Which rows of which table this batch reads, and where their gradients will be.
-void Trainer::sort_touches(const Threads& threads) {
+void Trainer::sort_touches(Slot& slot, const Threads& threads) {
   const auto& tables = model_.parameters().tables;
-  dbias_.resize(batch_.candidates.size());
+  slot.dbias.resize(slot.batch.candidates.size());
   threads.for_blocks(std::ssize(tables), 1, [&](Index table, Index, Index) {
     std::vector<nn::RowGradients<float>::Source> sources;
-    model_.query().add_sources<float>(table, query_, sources);
-    model_.item().add_sources<float>(table, item_, sources);
+    model_.query().add_sources<float>(table, slot.query, sources);
+    model_.item().add_sources<float>(table, slot.item, sources);
     if (table == model_.bias_table()) {
-      bias_touches_.clear();
-      const auto& codes = item_.inputs.codes[0];
+      slot.bias_touches.clear();
+      const auto& codes = slot.item.inputs.codes[0];
       for (std::size_t c = 0; c < codes.size(); ++c)
-        if (spec_.trainable_items.empty() || spec_.trainable_items[static_cast<std::size_t>(batch_.candidates[c])] != 0)
-          bias_touches_.push_back({codes[c], static_cast<Row>(c), 1.0F});
-      sources.push_back({bias_touches_, {dbias_.data(), std::ssize(dbias_), 1, Eigen::OuterStride<>(1)}});
+        if (spec_.trainable_items.empty() || spec_.trainable_items[static_cast<std::size_t>(slot.batch.candidates[c])] != 0)
+          slot.bias_touches.push_back({codes[c], static_cast<Row>(c), 1.0F});
+      sources.push_back({slot.bias_touches, {slot.dbias.data(), std::ssize(slot.dbias), 1, Eigen::OuterStride<>(1)}});
     }
-    row_gradients_[static_cast<std::size_t>(table)].sort(sources, tables[static_cast<std::size_t>(table)].values.rows());
+    slot.row_gradients[static_cast<std::size_t>(table)].sort(sources, tables[static_cast<std::size_t>(table)].values.rows());
   });
 }
 
-double Trainer::loss_and_gradients(const Threads& threads) {
+void Trainer::forward(Slot& slot, const Threads& threads) {
+  auto& parameters = model_.parameters();
+  const nn::Pass pass = pass_of(slot.step);
+  threads.for_blocks(std::ssize(parameters.tables), 1, [&](Index table, Index, Index) {
+    optimizer_.catch_up(parameters, table, slot.row_gradients[static_cast<std::size_t>(table)].rows(), threads);
+  });
+  threads.together(
+      [&] { model_.query().forward<float>(parameters, queries_, query_rows(slot.batch), slot.query, pass, threads); },
+      [&] { model_.item().forward<float>(parameters, items_, item_rows(slot.batch), slot.item, pass, threads); });
+}
+
+double Trainer::loss_and_gradients(Slot& slot, const Threads& threads) {
   bias_.clear();
   if (model_.bias_table() >= 0) {
     const auto& bias = model_.parameters().tables[static_cast<std::size_t>(model_.bias_table())].values;
-    for (const Row code : item_.inputs.codes[0]) bias_.push_back(bias(code, 0));
+    for (const Row code : slot.item.inputs.codes[0]) bias_.push_back(bias(code, 0));
   }
-  return loss_(query_.y, item_.y, bias_, {batch_.offsets, batch_.positive_columns, batch_.positive_weights, batch_.log_weights},
-               query_.dy, item_.dy, dbias_, threads);
+  const data::Batch& batch = slot.batch;
+  return loss_(slot.query.y, slot.item.y, bias_,
+               {batch.offsets, batch.positive_columns, batch.positive_weights, batch.log_weights}, slot.query.dy, slot.item.dy,
+               slot.dbias, threads);
 }
 
-void Trainer::explain_failure(double loss) const {
-  const std::string culprit = !query_.y.allFinite()  ? "the query tower's vectors are not finite"
-                              : !item_.y.allFinite() ? "the item tower's vectors are not finite"
-                                                     : "both towers' vectors are finite, their scores are not";
+void Trainer::backward(Slot& slot, const Threads& threads) {
+  const auto& parameters = model_.parameters();
+  const nn::Pass pass = pass_of(slot.step);
+  darena_.assign(parameters.arena.size(), 0.0F);
+  // Each tower's parameters are a stretch of the arena of its own.
+  threads.together(
+      [&] { model_.query().backward<float>(parameters, queries_, query_rows(slot.batch), slot.query, darena_, pass, threads); },
+      [&] { model_.item().backward<float>(parameters, items_, item_rows(slot.batch), slot.item, darena_, pass, threads); });
+}
+
+void Trainer::update(const Slot& slot, const Threads& threads) {
+  auto& parameters = model_.parameters();
+  optimizer_.begin_step(learning_rate());
+  threads.together([&] { optimizer_.update_arena(parameters, darena_); },
+                   [&] {
+                     threads.for_blocks(std::ssize(parameters.tables), 1, [&](Index table, Index, Index) {
+                       optimizer_.update_rows(parameters, table, slot.row_gradients[static_cast<std::size_t>(table)], threads);
+                     });
+                   });
+}
+
+void Trainer::explain_failure(const Slot& slot, double loss) const {
+  const std::string culprit = !slot.query.y.allFinite()  ? "the query tower's vectors are not finite"
+                              : !slot.item.y.allFinite() ? "the item tower's vectors are not finite"
+                                                         : "both towers' vectors are finite, their scores are not";
   fail_numerically("Trainer", "the loss is " + shown(loss) + " at step " + std::to_string(step_) + " (epoch " +
                                   std::to_string(step_ / steps_per_epoch() + 1) + ", learning rate " + shown(learning_rate()) +
                                   "): " + culprit +

@@ -39,9 +39,30 @@ class Threads {
         [](const void* self, Index begin, Index end, Index block) { (*static_cast<const Body*>(self))(begin, end, block); });
   }
 
+  /// Runs two bodies that share nothing, perhaps at the same time; each may cut its work into blocks. The first exception
+  /// surfaces here, after both have ended.
+  template <class First, class Second>
+  void together(const First& first, const Second& second) const {
+    run_both({&first, [](const void* self) { (*static_cast<const First*>(self))(); }},
+             {&second, [](const void* self) { (*static_cast<const Second*>(self))(); }});
+  }
+
+  /// Runs body() with the team at hand, so that the many short runs of blocks in it need not call it together each time.
+  template <class Body>
+  void inside(const Body& body) const {
+    run_inside({&body, [](const void* self) { (*static_cast<const Body*>(self))(); }});
+  }
+
  private:
   using Call = void (*)(const void*, Index, Index, Index);
+  struct Task {
+    const void* body;
+    void (*call)(const void*);
+    void operator()() const { call(body); }
+  };
   void run(Index count, Index block_size, const void* body, Call call) const;
+  void run_both(Task first, Task second) const;
+  void run_inside(Task task) const;
 
   struct Team;
   std::shared_ptr<Team> team_;

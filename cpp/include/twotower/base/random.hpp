@@ -37,12 +37,29 @@ class RandomStream {
   /// Fisher and Yates, from the end.
   template <class T>
   void shuffle(std::span<T> values) {
-    for (std::size_t i = values.size(); i > 1; --i)
-      std::swap(values[i - 1], values[static_cast<std::size_t>(below(static_cast<std::int64_t>(i)))]);
+    std::size_t left = values.size();
+    // Partners in a long list come from memory one by one unless they are asked for early.
+    if (left > kAhead) {
+      std::size_t partners[kAhead];
+      const auto draw = [&](std::size_t i) {
+        const auto partner = static_cast<std::size_t>(below(static_cast<std::int64_t>(i)));
+        __builtin_prefetch(&values[partner], 1);
+        partners[i % kAhead] = partner;
+      };
+      for (std::size_t i = left; i > left - kAhead; --i) draw(i);
+      for (; left > 1; --left) {
+        std::swap(values[left - 1], values[partners[left % kAhead]]);
+        if (left > kAhead + 1) draw(left - kAhead);
+      }
+      return;
+    }
+    for (; left > 1; --left)
+      std::swap(values[left - 1], values[static_cast<std::size_t>(below(static_cast<std::int64_t>(left)))]);
   }
 
  private:
   static constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15;
+  static constexpr std::size_t kAhead = 32;
 
   static std::uint64_t mix(std::uint64_t z) {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "twotower/base/parallel.hpp"
 #include "twotower/data/histories.hpp"
 #include "twotower/data/interactions.hpp"
 #include "twotower/data/negative_sampler.hpp"
@@ -70,9 +71,14 @@ class BatchPlan {
 
   /// Writes batch number `batch` of `epoch`; the same for whoever asks, in any order. An epoch's first batch costs a pass over
   /// the positives, the others follow from it. Throws invalid_argument for a batch outside [0, batches_per_epoch()).
-  void write(Index epoch, Index batch, Batch& out);
+  void write(Index epoch, Index batch, Batch& out, const Threads& threads = Threads());
 
  private:
+  /// Where a group begins in shuffled_. One a positive where rows are pairs, so nothing is kept that can be found again.
+  struct Cut {
+    Row query, begin;
+  };
+
   struct Group {
     Row query;
     std::int64_t begin, end;  // into shuffled_
@@ -84,9 +90,14 @@ class BatchPlan {
 
   bool ordered() const { return spec_.history == HistoryMode::kBefore || spec_.history == HistoryMode::kWindows; }
   Index unit() const { return spec_.history == HistoryMode::kWindows ? spec_.max_length : spec_.group_size; }
-  void arrange(Index epoch);
-  void arrange_sessions(Row query, RandomStream& stream);
-  Range session_of(const Group& row) const;
+  RandomStream stream_of(Index epoch, Index query) const;
+  void arrange(Index epoch, const Threads& threads);
+  void shuffle_positives(Index epoch, Index query);
+  template <class Use>
+  void for_cuts(Index epoch, Index query, const Use& use) const;
+  std::int64_t next_cut(Index epoch, Index query, std::int64_t cut) const;
+  void prefetch(std::span<const Cut> cuts) const;
+  Range session_of(Row query, std::int64_t place) const;
   double weight_of(const Group& row) const;
   double write_row(const Group& row, Batch& out);
   void write_others(const Group& row, std::int64_t begin, std::int64_t end, Batch& out);
@@ -101,8 +112,8 @@ class BatchPlan {
   BatchSpec spec_;
   std::uint64_t seed_;
   Index batches_ = 0, epoch_ = -1;
-  std::vector<std::int64_t> shuffled_;  // positions of positives, grouped by query
-  std::vector<Group> groups_;
+  std::vector<Row> shuffled_;      // positions of positives, grouped by query
+  std::vector<Cut> cuts_;          // the epoch's groups, in their order
   std::vector<float> log_weight_;  // (items)
   std::vector<Row> column_;        // (items) place in the batch being written, -1 outside
   std::vector<Row> left_out_;      // scratch of a row: items that its history must not have

@@ -1,10 +1,17 @@
 #pragma once
-// What sequence encoders do with rows that lie all over a table: ask for them early, and sum them in registers.
+// What is done with rows that lie all over a table: ask for them early, and sum them in registers.
 #include <Eigen/Core>
 
 #include "twotower/base/types.hpp"
 
 namespace twotower::nn {
+
+/// Asks for the cache lines of a row. Inline, since GCC drops calls of a function that does nothing but this.
+template <class Scalar>
+[[gnu::always_inline]] inline void prefetch_row(const Scalar* values, Index width) {
+  constexpr Index kLine = 64 / sizeof(Scalar);
+  for (Index k = 0; k < width; k += kLine) __builtin_prefetch(values + k);
+}
 
 /// Element j is row codes[j] of the matrix at `values`; codes up to `last` may be looked at.
 template <class Scalar>
@@ -19,11 +26,8 @@ struct Gather {
   const Scalar* row(Index j) const { return values + codes[j] * stride; }
 
   /// Asks for the element kAhead positions behind j.
-  void prefetch(Index j) const {
-    constexpr Index kLine = 64 / sizeof(Scalar);
-    if (last - codes <= j + kAhead) return;
-    const Scalar* next = row(j + kAhead);
-    for (Index k = 0; k < width; k += kLine) __builtin_prefetch(next + k);
+  [[gnu::always_inline]] void prefetch(Index j) const {
+    if (last - codes > j + kAhead) prefetch_row(row(j + kAhead), width);
   }
 };
 

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "twotower/base/huge_pages.hpp"
 #include "twotower/base/random.hpp"
 #include "twotower/base/types.hpp"
 
@@ -22,6 +23,14 @@ struct Parameters {
   std::vector<Scalar> arena;  // of all layers, touched whole
   std::vector<Table<Scalar>> tables;
 };
+
+/// A matrix of a table's size, not filled yet, on huge pages where the system gives them.
+template <class Scalar>
+Matrix<Scalar> rows_on_huge_pages(Index rows, Index width) {
+  Matrix<Scalar> made(rows, width);
+  prefer_huge_pages(made.data(), static_cast<std::size_t>(made.size()) * sizeof(Scalar));
+  return made;
+}
 
 /// Fills a table with numbers from N(0, deviation); row r depends on (seed, table, r) alone, so a table can grow.
 template <class Scalar>

@@ -22,10 +22,10 @@ struct RowTouch {
 ///
 ///   gradients.sort(sources, table_rows);
 ///   threads.for_blocks(gradients.rows().size(), gradients.kBlock, [&](Index begin, Index end, Index) {
-///     for (Index k = begin; k < end; ++k) { gradients.sum(k, buffer); update(gradients.rows()[k], buffer); }
+///     for (Index k = begin; k < end; ++k) update(gradients.rows()[k], gradients.of(k, buffer));
 ///   });
 ///
-/// Cost        sort: one pass over the touches for every 11 bits of table_rows; sum: touches x width. Buffers are reused: nothing
+/// Cost        sort: one pass over the touches for every 11 bits of table_rows; of: touches x width. Buffers are reused: nothing
 ///             is allocated once the largest batch has been seen.
 template <class Scalar>
 class RowGradients {
@@ -47,8 +47,11 @@ class RowGradients {
 
   Index width() const { return width_; }
 
-  /// Writes the gradient of rows()[k] to out (width).
-  void sum(Index k, Scalar* out) const;
+  /// The gradient of rows()[k] (width): where the batch has it if the row was touched once, else summed up in `buffer` (width).
+  const Scalar* of(Index k, Scalar* buffer) const;
+
+  /// Asks for what of(k) will read; k may lie beyond the rows.
+  void prefetch(Index k) const;
 
   /// Writes the gradient of rows()[k] to row k of out (rows().size(), width), for all k.
   void sum_all(const Threads& threads, Rows<Scalar> out) const;
@@ -63,6 +66,8 @@ class RowGradients {
     float scale;
   };
 
+  std::span<const Part> parts_of(Index k) const;
+  void sum(std::span<const Part> parts, Scalar* out) const;
   void collect(std::span<const Source> sources, Index table_rows);
   void sort_keys(Index table_rows);
 

@@ -42,7 +42,8 @@ struct OptimizerState {
 /// Adam moves every row at every step, even one without a gradient, which would cost the whole table each time. Here a row
 /// remembers the last step it took part in and takes the missed ones when it is next read (catch_up) or at the end (finish): m
 /// and v only shrink meanwhile, so the missed moves die out with (beta1 / sqrt(beta2))^k and those below kForgotten of the first
-/// are not taken.
+/// are not taken. Where epsilon beside sqrt(v) hardly changes over the missed moves, as it does after the first few hundred
+/// steps, their sum is taken at once (see Rest), equal to rounding; so a finish() in between may change last bits.
 ///
 /// A step:  catch_up(every row that will be read); forward, backward; begin_step(rate); update_rows, update_arena. Up to
 /// begin_step a step can be given up: nothing of it stays.
@@ -87,7 +88,25 @@ class Optimizer {
 
   bool replays() const { return spec_.kind == OptimizerKind::kAdam; }
   bool is_adam() const { return spec_.kind == OptimizerKind::kAdam || spec_.kind == OptimizerKind::kLazyAdam; }
+  /// The sum of the moves j = 1 ... n of a row that rests, m and v being those at its start and r = sqrt(v):
+  ///
+  ///   sum of move_j beta1^j m / (r scale_j beta2^(j/2) + epsilon) = m sum of c_j / (r + e_j)
+  ///     = m / (r + e) sum of c_j (1 - x_j + x_j^2 - x_j^3 + ...),   x_j = (e_j - e) / (r + e)
+  ///
+  /// with e_j = epsilon / (scale_j beta2^(j/2)) and e their mean weighted by c_j, so that the sum over x_j vanishes. The sums of
+  /// powers belong to the steps alone; what is left out is below their fourth moment, since |x_j| is at most |e_j - e| / e.
+  struct Rest {
+    double sum, mean;      // of c_j; of e_j
+    double second, third;  // central moments of e_j / e
+    double fourth;
+    double kept;  // what the decay leaves of the values
+  };
+
+  void prefetch(const Scalar* values, Index width, const State& state, Index row) const;
   void replay_row(Scalar* values, State& state, Index row, Index until) const;
+  void take_moves(Scalar* values, Scalar* m, Scalar* v, Index width, Index last, Index count) const;
+  bool take_moves_at_once(Scalar* values, Scalar* m, Scalar* v, Index width, Index last, Index count) const;
+  Rest rest(Index last, Index count) const;
   void update_row(Scalar* values, const Scalar* gradient, Index width, State& state, Index row) const;
 
   OptimizerSpec spec_;
@@ -95,8 +114,9 @@ class Optimizer {
   Index step_ = 0;    // steps begun; the first is 1
   Index age_ = 0;     // steps of earlier trainings
   double learning_rate_ = 0;
-  std::vector<Missed> missed_;    // (step_) missed_[s - 1] belongs to step s
-  std::vector<double> log_kept_;  // (step_ + 1) running sum of log(1 - decay)
+  std::vector<Missed> missed_;       // (step_) missed_[s - 1] belongs to step s
+  std::vector<double> fade_, rise_;  // (replay_ + 1) (beta1 / sqrt(beta2))^j and beta2^(-j/2); empty where moves do not die out
+  std::vector<double> log_kept_;     // (step_ + 1) running sum of log(1 - decay)
   State arena_;
   std::vector<State> tables_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 // The only file that knows model, loss and optimizer together: order of a step, batches, workspaces.
+#include <array>
 #include <vector>
 
 #include "twotower/data/batch_plan.hpp"
@@ -51,13 +52,29 @@ class Trainer {
   Optimizer<float>& optimizer() { return optimizer_; }
 
  private:
+  /// A batch and what belongs to it alone. While one is learned from, the next is made ready: that reads no parameter.
+  struct Slot {
+    Index step = -1;  // the step that it is ready for
+    data::Batch batch;
+    model::TowerScratch<float> query, item;
+    std::vector<nn::RowTouch> bias_touches;
+    std::vector<float> dbias;
+    std::vector<nn::RowGradients<float>> row_gradients;  // one a table
+  };
+
   void check_sides(const data::Interactions& interactions) const;
-  model::TowerRows query_rows() const;
-  model::TowerRows item_rows() const;
+  nn::Pass pass_of(Index step) const;
+  model::TowerRows query_rows(const data::Batch& batch) const;
+  model::TowerRows item_rows(const data::Batch& batch) const;
+  Slot& slot_of(Index step) { return slots_[static_cast<std::size_t>(step % 2)]; }
+  void make_ready(Slot& slot, Index step, const Threads& threads);
+  void sort_touches(Slot& slot, const Threads& threads);
   double run_step(const Threads& threads);
-  void sort_touches(const Threads& threads);
-  double loss_and_gradients(const Threads& threads);
-  [[noreturn]] void explain_failure(double loss) const;
+  void forward(Slot& slot, const Threads& threads);
+  double loss_and_gradients(Slot& slot, const Threads& threads);
+  void backward(Slot& slot, const Threads& threads);
+  void update(const Slot& slot, const Threads& threads);
+  [[noreturn]] void explain_failure(const Slot& slot, double loss) const;
 
   model::TwoTower<float>& model_;
   model::SideData queries_, items_;
@@ -67,12 +84,8 @@ class Trainer {
   SoftmaxLoss<float> loss_;
   Index step_ = 0;
 
-  // Scratch of a step.
-  data::Batch batch_;
-  model::TowerScratch<float> query_, item_;
-  std::vector<nn::RowGradients<float>> row_gradients_;  // one a table
-  std::vector<nn::RowTouch> bias_touches_;
-  std::vector<float> bias_, dbias_, darena_;
+  std::array<Slot, 2> slots_;  // of this step and the next, by turns
+  std::vector<float> bias_, darena_;
 };
 
 }  // namespace twotower::train
