@@ -66,7 +66,7 @@ def ours(case: Case, lists: Lists, *, history: str) -> Ours:
     )  # a tower has one input at least: a vector that all share
     items.add_codes(np.arange(lists.num_items, dtype=np.int32), lists.num_items)
     encoder = (
-        core.SequenceEncoder.mean(WIDTH, 1.0, False)
+        core.SequenceEncoder.mean(WIDTH, 1.0, "mean")
         if case.kind == "mean"
         else core.SequenceEncoder.transformer(WIDTH, 1, case.blocks, case.length, 1 - case.dropout, 0)
     )

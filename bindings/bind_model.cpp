@@ -9,6 +9,7 @@
 #include "bindings.hpp"
 #include "numpy.hpp"
 #include "side_data.hpp"
+#include "specs.hpp"
 #include "twotower/base/check.hpp"
 #include "twotower/model/explain.hpp"
 #include "twotower/model/two_tower.hpp"
@@ -21,17 +22,6 @@ using model::Input;
 using model::Join;
 
 // --- specifications: plain data, made by name ---------------------------------------------------------------------------
-
-/// A layer, made by one of the named constructors.
-struct LayerSpec {
-  nn::Layer layer;
-};
-
-nn::Sequential sequential(Index width, const std::vector<LayerSpec>& layers) {
-  std::vector<nn::Layer> plain;
-  for (const LayerSpec& spec : layers) plain.push_back(spec.layer);
-  return nn::Sequential(width, std::move(plain));
-}
 
 /// A sequence encoder, made by one of the named constructors.
 struct EncoderSpec {
@@ -60,6 +50,12 @@ void bind_layers(py::module_& m) {
       .def_static(
           "cross", [](Index width, Index depth, Index rank) { return LayerSpec{nn::CrossNetwork{width, depth, rank}}; },
           py::arg("width"), py::arg("depth"), py::arg("rank"))
+      .def_static(
+          "factorization_machine", [](Index fields, Index width) { return LayerSpec{nn::FactorizationMachine{fields, width}}; },
+          py::arg("fields"), py::arg("width"))
+      .def_static(
+          "slice", [](Index inputs, Index begin, Index width) { return LayerSpec{nn::Slice{inputs, begin, width}}; },
+          py::arg("in_width"), py::arg("begin"), py::arg("width"))
       .def_static(
           "residual",
           [](Index width, const std::vector<LayerSpec>& layers) { return LayerSpec{nn::Residual(sequential(width, layers))}; },
@@ -109,8 +105,13 @@ void bind_inputs(py::module_& m) {
 
   py::class_<EncoderSpec>(m, "SequenceEncoder", "What turns a sequence of vectors into one.")
       .def_static(
-          "mean", [](Index width, double decay, bool normalize) { return EncoderSpec{nn::MeanPool{width, decay, normalize}}; },
-          py::arg("width"), py::arg("decay"), py::arg("normalize"))
+          "mean",
+          [](Index width, double decay, const std::string& length) {
+            static const Kinds<nn::MeanLength> kinds{
+                {"mean", nn::MeanLength::kMean}, {"unit", nn::MeanLength::kUnit}, {"root", nn::MeanLength::kRoot}};
+            return EncoderSpec{nn::MeanPool{width, decay, named(kinds, length, "SequenceEncoder", "length")}};
+          },
+          py::arg("width"), py::arg("decay"), py::arg("length"))
       .def_static(
           "attention", [](Index width, Index max_length) { return EncoderSpec{nn::AttentionPool{width, max_length}}; },
           py::arg("width"), py::arg("max_length"))
@@ -162,41 +163,6 @@ void bind_towers(py::module_& m) {
 
 // --- the model ----------------------------------------------------------------------------------------------------------
 
-py::dict parameters_of(const Model& self) {
-  const auto& parameters = self.parameters();
-  py::dict named_arrays;
-  named_arrays["arena"] = copy_of<float>(parameters.arena);
-  for (const auto& table : parameters.tables) {
-    auto values = new_matrix<float>(table.values.rows(), table.values.cols());
-    rows_of(values) = table.values;
-    named_arrays[py::str("table." + table.name)] = values;
-  }
-  return named_arrays;
-}
-
-/// With `grow` tables may have fewer rows than the model's: see take_known_rows.
-void set_parameters(Model& self, const py::dict& named_arrays, bool grow) {
-  auto& parameters = self.parameters();
-  const auto find = [&](const std::string& name) -> py::object {
-    if (!named_arrays.contains(name)) fail("set_parameters", "'" + name + "' is missing");
-    return named_arrays[py::str(name)];
-  };
-  const auto arena = vector_of<float>(find("arena"), "set_parameters", "arena");
-  check_size("set_parameters", "size of arena", std::ssize(arena), "the model's", std::ssize(parameters.arena));
-  std::vector<ConstRowMap<float>> tables;
-  for (const auto& table : parameters.tables) {
-    const std::string name = "table." + table.name;
-    tables.push_back(matrix_of<float>(find(name), "set_parameters", name.c_str()));
-    if (grow)
-      check_at_least("set_parameters", "rows of " + name + " in the model", table.values.rows(), tables.back().rows());
-    else
-      check_size("set_parameters", "rows of " + name, tables.back().rows(), "the model's", table.values.rows());
-    check_size("set_parameters", "columns of " + name, tables.back().cols(), "the model's", table.values.cols());
-  }
-  std::copy(arena.begin(), arena.end(), parameters.arena.begin());
-  for (std::size_t k = 0; k < tables.size(); ++k) nn::take_known_rows(parameters.tables[k].values, tables[k]);
-}
-
 using Encode = void (Model::*)(const model::SideData&, const model::TowerRows&, Rows<float>, const Threads&) const;
 
 py::array_t<float> encoded(const Model& self, Encode encode, const BoundSide& side, const model::TowerRows& rows,
@@ -206,20 +172,6 @@ py::array_t<float> encoded(const Model& self, Encode encode, const BoundSide& si
   const py::gil_scoped_release release;
   (self.*encode)(side.data, rows, map, Threads(num_threads));
   return out;
-}
-
-/// Histories of one reader each, or none.
-data::Histories histories_of(const py::object& history, std::size_t count, const BoundSide& side, const char* function) {
-  data::Histories made;
-  if (history.is_none()) return made;
-  const data::ItemLists lists = item_lists(history, function, "history");
-  Index items = 0;
-  for (const data::FeatureTable* table : side.data.elements) items = std::max(items, table->rows());
-  lists.check(function, static_cast<Index>(count), items);
-  std::vector<Row> all(count);
-  std::iota(all.begin(), all.end(), Row{0});
-  made.assign(lists, all, std::numeric_limits<Index>::max());
-  return made;
 }
 
 py::array_t<float> query_vectors(const Model& self, const BoundSide& side, const py::object& rows, const py::object& contexts,
@@ -259,19 +211,21 @@ py::tuple explain(const Model& self, const BoundSide& users, Row user_row, const
 
 void bind_two_tower(py::module_& m) {
   py::class_<Model>(m, "TwoTower", "Two towers and their parameters (float32).")
-      .def(py::init([](const model::TowerSpec& query, const model::TowerSpec& item,
-                       const std::vector<std::tuple<std::string, Index, Index>>& tables, double temperature, bool item_bias,
-                       Index bias_rows, double deviation, std::uint64_t seed) {
-             model::TwoTowerSpec spec{query, item, {}, temperature, item_bias, bias_rows, deviation, seed};
-             for (const auto& [name, rows, width] : tables) spec.tables.push_back({name, rows, width});
+      .def(py::init([](const model::TowerSpec& query, const model::TowerSpec& item, const TableTuples& tables, double temperature,
+                       bool item_bias, Index bias_rows, double deviation, std::uint64_t seed) {
+             const model::TwoTowerSpec spec{query, item, table_specs(tables), temperature, item_bias, bias_rows, deviation, seed};
              const py::gil_scoped_release release;
              return std::make_unique<Model>(spec);
            }),
            py::kw_only(), py::arg("query"), py::arg("item"), py::arg("tables"), py::arg("temperature"), py::arg("item_bias"),
            py::arg("bias_rows"), py::arg("deviation"), py::arg("seed"))
       .def_property_readonly("vector_width", &Model::vector_width)
-      .def("parameters", &parameters_of, "Copies of all parameters by name.")
-      .def("set_parameters", &set_parameters, py::arg("parameters"), py::kw_only(), py::arg("grow") = false)
+      .def(
+          "parameters", [](const Model& self) { return parameters_of(self.parameters()); }, "Copies of all parameters by name.")
+      .def(
+          "set_parameters",
+          [](Model& self, const py::dict& named_arrays, bool grow) { set_parameters(self.parameters(), named_arrays, grow); },
+          py::arg("parameters"), py::kw_only(), py::arg("grow") = false)
       .def("query_vectors", &query_vectors, py::arg("data"), py::arg("rows"), py::kw_only(), py::arg("contexts") = py::none(),
            py::arg("history") = py::none(), py::arg("num_threads") = -1)
       .def("item_vectors", &item_vectors, py::arg("data"), py::arg("rows"), py::kw_only(), py::arg("num_threads") = -1);
@@ -283,6 +237,38 @@ void bind_two_tower(py::module_& m) {
 }
 
 }  // namespace
+
+py::dict parameters_of(const nn::Parameters<float>& parameters) {
+  py::dict named_arrays;
+  named_arrays["arena"] = copy_of<float>(parameters.arena);
+  for (const auto& table : parameters.tables) {
+    auto values = new_matrix<float>(table.values.rows(), table.values.cols());
+    rows_of(values) = table.values;
+    named_arrays[py::str("table." + table.name)] = values;
+  }
+  return named_arrays;
+}
+
+void set_parameters(nn::Parameters<float>& parameters, const py::dict& named_arrays, bool grow) {
+  const auto find = [&](const std::string& name) -> py::object {
+    if (!named_arrays.contains(name)) fail("set_parameters", "'" + name + "' is missing");
+    return named_arrays[py::str(name)];
+  };
+  const auto arena = vector_of<float>(find("arena"), "set_parameters", "arena");
+  check_size("set_parameters", "size of arena", std::ssize(arena), "the model's", std::ssize(parameters.arena));
+  std::vector<ConstRowMap<float>> tables;
+  for (const auto& table : parameters.tables) {
+    const std::string name = "table." + table.name;
+    tables.push_back(matrix_of<float>(find(name), "set_parameters", name.c_str()));
+    if (grow)
+      check_at_least("set_parameters", "rows of " + name + " in the model", table.values.rows(), tables.back().rows());
+    else
+      check_size("set_parameters", "rows of " + name, tables.back().rows(), "the model's", table.values.rows());
+    check_size("set_parameters", "columns of " + name, tables.back().cols(), "the model's", table.values.cols());
+  }
+  std::copy(arena.begin(), arena.end(), parameters.arena.begin());
+  for (std::size_t k = 0; k < tables.size(); ++k) nn::take_known_rows(parameters.tables[k].values, tables[k]);
+}
 
 void bind_model(py::module_& m) {
   bind_layers(m);

@@ -7,6 +7,7 @@
 #include "bindings.hpp"
 #include "numpy.hpp"
 #include "side_data.hpp"
+#include "specs.hpp"
 #include "twotower/base/check.hpp"
 #include "twotower/model/two_tower.hpp"
 #include "twotower/train/trainer.hpp"
@@ -15,51 +16,25 @@ namespace twotower::bindings {
 namespace {
 
 using Model = model::TwoTower<float>;
-using data::HistoryMode;
-using train::OptimizerKind;
-using train::ScheduleKind;
 using train::Trainer;
-
-template <class Kind>
-Kind named(const std::vector<std::pair<std::string, Kind>>& kinds, const std::string& name, const char* function,
-           const char* argument) {
-  std::string known;
-  for (const auto& [word, kind] : kinds) {
-    if (word == name) return kind;
-    known += (known.empty() ? "'" : ", '") + word + "'";
-  }
-  fail(function, std::string(argument) + " is '" + name + "', but must be one of " + known);
-}
 
 train::TrainerSpec trainer_spec(Index batch_size, Index group_size, double logq_strength, double user_balance, Index negatives,
                                 double popularity_share, const std::string& optimizer, double weight_decay,
                                 const std::string& schedule, double learning_rate, double warmup_share, double final_share,
                                 Index epochs, std::uint64_t seed, const std::string& history, Index max_length,
                                 double first_session_weight) {
-  static const std::vector<std::pair<std::string, OptimizerKind>> optimizers{{"adam", OptimizerKind::kAdam},
-                                                                             {"lazy_adam", OptimizerKind::kLazyAdam},
-                                                                             {"adagrad", OptimizerKind::kAdagrad},
-                                                                             {"rowwise_adagrad", OptimizerKind::kRowwiseAdagrad},
-                                                                             {"sgd", OptimizerKind::kSgd}};
-  static const std::vector<std::pair<std::string, ScheduleKind>> schedules{
-      {"constant", ScheduleKind::kConstant}, {"linear", ScheduleKind::kLinear}, {"cosine", ScheduleKind::kCosine}};
-  static const std::vector<std::pair<std::string, HistoryMode>> histories{{"none", HistoryMode::kNone},
-                                                                          {"others", HistoryMode::kOthers},
-                                                                          {"before", HistoryMode::kBefore},
-                                                                          {"sessions", HistoryMode::kSessions},
-                                                                          {"windows", HistoryMode::kWindows}};
   train::TrainerSpec spec;
   spec.batches = {batch_size,
                   group_size,
                   logq_strength,
                   user_balance,
                   {negatives, popularity_share},
-                  named(histories, history, "Trainer", "history"),
+                  history_named(history, "Trainer"),
                   max_length,
                   first_session_weight};
-  spec.optimizer.kind = named(optimizers, optimizer, "Trainer", "optimizer");
+  spec.optimizer.kind = optimizer_named(optimizer, "Trainer");
   spec.optimizer.weight_decay = weight_decay;
-  spec.schedule = {named(schedules, schedule, "Trainer", "schedule"), learning_rate, warmup_share, final_share};
+  spec.schedule = {schedule_named(schedule, "Trainer"), learning_rate, warmup_share, final_share};
   spec.epochs = epochs;
   spec.seed = seed;
   return spec;

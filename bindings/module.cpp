@@ -11,5 +11,6 @@ PYBIND11_MODULE(TWOTOWER_MODULE, m) {
   twotower::bindings::bind_model(m);
   twotower::bindings::bind_train(m);
   twotower::bindings::bind_retrieval(m);
+  twotower::bindings::bind_ranking(m);
   twotower::bindings::bind_evaluation(m);
 }

@@ -176,7 +176,7 @@ TEST_CASE("TwoTower: refuses two tables of one name, the bias included") {
   CHECK_THROWS_WITH(make(spec), "TwoTower: the name of table 2 is 'query codes', but another table has it; give each its own");
   spec = mixed_spec();
   spec.tables[3].name = "item_bias";
-  CHECK_THROWS_WITH(make(spec), "TwoTower: the name of table 3 is 'item_bias', but another table has it; give each its own");
+  CHECK_THROWS_WITH(make(spec), "TwoTower: the name of table 4 is 'item_bias', but another table has it; give each its own");
   spec.item_bias = false;
   CHECK_NOTHROW(make(spec));
 }

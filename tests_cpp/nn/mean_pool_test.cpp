@@ -8,6 +8,7 @@
 using twotower::Index;
 using twotower::Matrix;
 using twotower::Row;
+using twotower::nn::MeanLength;
 using twotower::nn::MeanPool;
 using twotower::nn::Sequences;
 using twotower::test::random_matrix;
@@ -37,10 +38,10 @@ Matrix<double> naive_mean_pool(const MeanPool& pool, const Matrix<double>& param
       }
       if (divisor == 0)
         y.row(row) = parameters.leftCols(pool.width);
-      else if (pool.normalize)
+      else if (pool.length == MeanLength::kUnit)
         y.row(row) = parameters(0, pool.width) * (sum / divisor) / std::max((sum / divisor).norm(), 1e-6);
       else
-        y.row(row) = sum / divisor;
+        y.row(row) = sum / (pool.length == MeanLength::kRoot ? std::sqrt(divisor) : divisor);
     }
   }
   return y;
@@ -51,15 +52,16 @@ Matrix<double> naive_mean_pool(const MeanPool& pool, const Matrix<double>& param
 TEST_CASE("MeanPool: does what every sequence encoder must") {
   const Index width = GENERATE(1, 2, 3, 17, 85), count = GENERATE(0, 1, 5, 13);
   const double decay = GENERATE(1.0, 0.7);
-  const bool normalize = GENERATE(false, true), weighted = GENERATE(false, true);
+  const MeanLength length = GENERATE(MeanLength::kMean, MeanLength::kUnit, MeanLength::kRoot);
+  const bool weighted = GENERATE(false, true);
   // Means of random elements are shorter than the elements, and dividing by their length enlarges what rounding did before.
-  twotower::test::check_sequence_encoder(MeanPool{width, decay, normalize}, random_sequences(count, 9, weighted, 3), {},
-                                         normalize ? 1000 : 1);
+  twotower::test::check_sequence_encoder(MeanPool{width, decay, length}, random_sequences(count, 9, weighted, 3), {},
+                                         length == MeanLength::kUnit ? 1000 : 1);
 }
 
 TEST_CASE("MeanPool: agrees with plain loops") {
   const Index width = GENERATE(1, 5, 64), longest = GENERATE(1, 16, 33, 257);
-  const MeanPool pool{width, GENERATE(1.0, 0.5, 0.99), GENERATE(false, true)};
+  const MeanPool pool{width, GENERATE(1.0, 0.5, 0.99), GENERATE(MeanLength::kMean, MeanLength::kUnit, MeanLength::kRoot)};
   const SequenceCase input = random_sequences(11, longest, GENERATE(false, true), 4);
   SequenceRun<double> run(pool, input);
   pool.forward<double>(run.parameters.data(), run.elements, input.view(), run.y, run.cache, {});
@@ -95,8 +97,7 @@ TEST_CASE("MeanPool: no elements, or none with weight, give the learned vector")
   input.add({}, {}, {0});
   input.add({1, 1, 2}, {0, 0, 1}, {2, 3, 0});
   input.add_stranger(true);
-  const bool normalize = GENERATE(false, true);
-  const MeanPool pool{3, 1, normalize};
+  const MeanPool pool{3, 1, GENERATE(MeanLength::kMean, MeanLength::kUnit, MeanLength::kRoot)};
   SequenceRun<float> run(pool, input);
   run.step(pool, input.view(), {});
   for (const Index row : {0, 1, 3}) CHECK(run.y.row(row) == run.parameters.leftCols(3));
@@ -181,7 +182,7 @@ TEST_CASE("MeanPool: starts with a small vector for nothing and gain 1") {
   pool.initialize(parameters.data(), random);
   CHECK(parameters(0, 500) == 1);  // 500 draws: standard error of the deviation 3.2 %
   CHECK(std::sqrt(parameters.leftCols(500).array().square().mean()) == Approx(0.01).epsilon(0.15));
-  CHECK(MeanPool{500, 1, false}.parameter_count() == 500);
+  CHECK(MeanPool{500, 1, MeanLength::kMean}.parameter_count() == 500);
 }
 
 TEST_CASE("MeanPool: refuses widths below one and decays outside (0, 1]") {

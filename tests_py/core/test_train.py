@@ -406,7 +406,7 @@ def test_data_and_steps_that_do_not_fit_are_refused():
 
 
 ENCODERS = {
-    "mean": lambda: core.SequenceEncoder.mean(width=WIDTH, decay=0.9, normalize=True),
+    "mean": lambda: core.SequenceEncoder.mean(width=WIDTH, decay=0.9, length="unit"),
     "attention": lambda: core.SequenceEncoder.attention(width=WIDTH, max_length=5),
     "gru": lambda: core.SequenceEncoder.gru(width=WIDTH),
     "transformer": lambda: core.SequenceEncoder.transformer(

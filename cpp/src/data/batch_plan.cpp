@@ -156,6 +156,7 @@ void BatchPlan::write(Index epoch, Index batch, Batch& out, const Threads& threa
   out.queries.clear();
   out.pairs.clear();
   out.offsets.assign(1, 0);
+  out.positive_pairs.clear();
   out.positive_columns.clear();
   out.positive_weights.clear();
   out.candidates.clear();
@@ -218,6 +219,7 @@ double BatchPlan::write_row(const Group& row, Batch& out) {
       column = static_cast<Row>(out.candidates.size());
       out.candidates.push_back(item);
     }
+    out.positive_pairs.push_back(interactions_.pairs()[positive]);
     out.positive_columns.push_back(column);
     out.positive_weights.push_back(static_cast<float>(weight));
     total += weight;

@@ -1,7 +1,5 @@
 #include "twotower/model/two_tower.hpp"
 
-#include <cmath>
-
 #include "twotower/base/check.hpp"
 
 namespace twotower::model {
@@ -10,21 +8,11 @@ namespace {
 constexpr const char* kName = "TwoTower";
 constexpr const char* kBiasName = "item_bias";
 
-void check_tables(const TwoTowerSpec& spec) {
-  for (std::size_t k = 0; k < spec.tables.size(); ++k) {
-    const std::string& name = spec.tables[k].name;
-    check_at_least(kName, "rows of table '" + name + "'", spec.tables[k].rows, 1);
-    check_at_least(kName, "width of table '" + name + "'", spec.tables[k].width, 1);
-    bool taken = spec.item_bias && name == kBiasName;
-    for (std::size_t before = 0; before < k; ++before) taken = taken || spec.tables[before].name == name;
-    if (taken)
-      fail(kName, "the name of table " + std::to_string(k) + " is '" + name + "', but another table has it; give each its own");
-  }
-  if (spec.item_bias) check_at_least(kName, "bias_rows", spec.bias_rows, 1);
-  if (spec.item_bias && !std::holds_alternative<nn::Embedding>(spec.item.inputs[0].encoder))
+void check_bias(const TwoTowerSpec& spec) {
+  if (!spec.item_bias) return;
+  check_at_least(kName, "bias_rows", spec.bias_rows, 1);
+  if (!std::holds_alternative<nn::Embedding>(spec.item.inputs[0].encoder))
     fail(kName, "there is an item bias, but the item tower's first input is no embedding; put that of the id first");
-  if (!(spec.deviation >= 0) || !std::isfinite(spec.deviation))
-    fail(kName, "deviation is " + shown(spec.deviation) + ", but must be a finite number of at least 0");
 }
 
 }  // namespace
@@ -37,14 +25,10 @@ TwoTower<Scalar>::TwoTower(const TwoTowerSpec& spec)
       bias_table_(spec.item_bias ? std::ssize(spec.tables) : -1) {
   check_positive(kName, "temperature", spec.temperature);
   check_size(kName, "out_width of the query tower", query_.out_width(), "out_width of the item tower", item_.out_width());
-  check_tables(spec);
+  check_bias(spec);
   parameters_.arena.resize(static_cast<std::size_t>(query_.parameter_count() + item_.parameter_count()));
-  for (const TableSpec& table : spec.tables) {
-    auto& made =
-        parameters_.tables.emplace_back(nn::Table<Scalar>{table.name, nn::rows_on_huge_pages<Scalar>(table.rows, table.width)});
-    nn::initialize_rows(made.values, spec.deviation, spec.seed, parameters_.tables.size() - 1);
-  }
-  if (spec.item_bias) parameters_.tables.push_back({kBiasName, Matrix<Scalar>::Zero(spec.bias_rows, 1)});
+  add_tables(kName, spec.tables, spec.deviation, spec.seed, parameters_);
+  if (spec.item_bias) add_tables(kName, {{kBiasName, spec.bias_rows, 1}}, 0, spec.seed, parameters_);
   query_.initialize(parameters_, spec.seed, 0);
   item_.initialize(parameters_, spec.seed, 1);
 }

@@ -16,23 +16,24 @@ constexpr double kDeviation = 0.01;
 
 std::size_t at(Index index) { return static_cast<std::size_t>(index); }
 
-/// Where things lie in the cache: a running mean, the share of each position, and for each reader 1 / max(|p|, epsilon), or
-/// kEmpty, and p / max(|p|, epsilon).
+/// Where things lie in the cache: a running mean; the share of each position and the root of the weights up to it; for each
+/// reader what the mean is multiplied with, or kEmpty, and for kUnit the direction of the mean.
 template <class Scalar>
 struct Cache {
   static constexpr Scalar kEmpty = -1;
-  Scalar *mean, *shares, *readers;
+  Scalar *mean, *shares, *roots, *readers;
   Index stride;
 
   Cache(const MeanPool& pool, const Sequences& sequences, std::vector<Scalar>& values)
-      : stride(1 + (pool.normalize ? pool.width : 0)) {
-    values.resize(at(pool.width + sequences.positions() + sequences.rows() * stride));
+      : stride(1 + (pool.length == MeanLength::kUnit ? pool.width : 0)) {
+    values.resize(at(pool.width + 2 * sequences.positions() + sequences.rows() * stride));
     mean = values.data();
     shares = mean + pool.width;
-    readers = shares + sequences.positions();
+    roots = shares + sequences.positions();
+    readers = roots + sequences.positions();
   }
 
-  Scalar& inverse(Index row) const { return readers[row * stride]; }
+  Scalar& scale(Index row) const { return readers[row * stride]; }
   Scalar* direction(Index row) const { return readers + row * stride + 1; }
 };
 
@@ -46,14 +47,15 @@ Index longest_of(std::span<const std::int32_t> lengths) {
 }
 
 /// Writes the share of each of `count` positions from `begin` in the mean of what lies up to it: w_j / sum_i w_i decay^(j-i).
-/// Returns how many elements a reader must see for its weights not to be all 0.
+/// and the root of the divisor. Returns how many elements a reader must see for its weights not to be all 0.
 template <class Scalar>
-Index find_shares(std::span<const float> weights, std::int64_t begin, Index count, double decay, Scalar* shares) {
+Index find_shares(std::span<const float> weights, std::int64_t begin, Index count, double decay, Scalar* shares, Scalar* roots) {
   double total = 0;
   Index needed = count + 1;
   for (Index j = 0; j < count; ++j) {
     const double weight = weights.empty() ? 1 : double{weights[at(begin + j)]};
     total = decay * total + weight;
+    roots[j] = static_cast<Scalar>(std::sqrt(total));
     shares[j] = weight > 0 ? static_cast<Scalar>(weight / total) : 0;
     if (weight > 0 && needed > count) needed = j + 1;
   }
@@ -102,7 +104,7 @@ void MeanPool::check() const {
 template <class Scalar>
 void MeanPool::initialize(Scalar* parameters, RandomStream& random) const {
   for (Index k = 0; k < width; ++k) parameters[k] = static_cast<Scalar>(kDeviation * random.normal());
-  if (normalize) parameters[width] = 1;
+  if (length == MeanLength::kUnit) parameters[width] = 1;
 }
 
 template <class Scalar>
@@ -117,28 +119,29 @@ void MeanPool::forward(const Scalar* parameters, ConstRows<Scalar> elements, con
     const std::int64_t begin = sequences.offsets[at(s)];
     const auto lengths = lengths_of(sequences, s);
     const Gather<Scalar> gather{elements.data(), elements.outerStride(), width, codes + begin, codes + sequences.offsets.back()};
-    Scalar* shares = kept.shares + (begin - sequences.offsets[0]);
-    const Index needed = find_shares(sequences.weights, begin, longest_of(lengths), decay, shares);
+    Scalar *shares = kept.shares + (begin - sequences.offsets[0]), *roots = kept.roots + (begin - sequences.offsets[0]);
+    const Index needed = find_shares(sequences.weights, begin, longest_of(lengths), decay, shares, roots);
     Index seen = 0;
     std::fill_n(kept.mean, width, Scalar(0));
-    for (const std::int32_t length : lengths) {
-      if (length < seen) {
+    for (const std::int32_t read : lengths) {
+      if (read < seen) {
         seen = 0;
         std::fill_n(kept.mean, width, Scalar(0));
       }
-      advance(gather, shares, std::exchange(seen, length), length, kept.mean);
-      const bool is_empty = length < needed;
-      kept.inverse(row) = is_empty ? Cache<Scalar>::kEmpty : 1;
+      advance(gather, shares, std::exchange(seen, read), read, kept.mean);
+      const bool is_empty = read < needed;
       if (is_empty) {
+        kept.scale(row) = Cache<Scalar>::kEmpty;
         y.row(row) = empty;
-      } else if (normalize) {
+      } else if (length == MeanLength::kUnit) {
         const Scalar size = std::sqrt(ordered_sum(mean.array().square())), least = static_cast<Scalar>(kEpsilon);
-        const Scalar inverse = kept.inverse(row) = 1 / (size < least ? least : size);  // not std::max: it would hide a NaN
+        const Scalar inverse = kept.scale(row) = 1 / (size < least ? least : size);  // not std::max: it would hide a NaN
         Eigen::Map<RowVector<Scalar>> direction(kept.direction(row), width);
         direction = mean * inverse;
         y.row(row) = direction * parameters[width];
       } else {
-        y.row(row) = mean;
+        kept.scale(row) = length == MeanLength::kRoot ? roots[read - 1] : 1;
+        y.row(row) = mean * kept.scale(row);
       }
       ++row;
     }
@@ -156,18 +159,18 @@ void MeanPool::backward(const Scalar* parameters, ConstRows<Scalar>, const Seque
     const Index begin = sequences.offsets[at(s)] - sequences.offsets[0];
     const auto lengths = lengths_of(sequences, s);
     dpositions.middleRows(begin, sequences.offsets[at(s + 1)] - sequences.offsets[at(s)]).setZero();
-    for (const std::int32_t length : lengths) {
-      const Scalar inverse = kept.inverse(row);
+    for (const std::int32_t read : lengths) {
+      const Scalar inverse = kept.scale(row);
       if (inverse == Cache<Scalar>::kEmpty) {
         dempty += dy.row(row);
-      } else if (normalize) {
+      } else if (length == MeanLength::kUnit) {
         const Eigen::Map<const RowVector<Scalar>> direction(kept.direction(row), width);
         const Scalar along = ordered_sum(direction.array() * dy.row(row).array()), scale = parameters[width] * inverse;
         dparameters[width] += along;
         // Below epsilon the length is free and nothing is taken away.
-        dpositions.row(begin + length - 1) += scale * (dy.row(row) - direction * (inverse == longest_inverse ? 0 : along));
+        dpositions.row(begin + read - 1) += scale * (dy.row(row) - direction * (inverse == longest_inverse ? 0 : along));
       } else {
-        dpositions.row(begin + length - 1) += dy.row(row);
+        dpositions.row(begin + read - 1) += inverse * dy.row(row);
       }
       ++row;
     }

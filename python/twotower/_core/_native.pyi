@@ -99,6 +99,10 @@ class Layer:
     @staticmethod
     def cross(width: int, depth: int, rank: int) -> Layer: ...
     @staticmethod
+    def factorization_machine(fields: int, width: int) -> Layer: ...
+    @staticmethod
+    def slice(in_width: int, begin: int, width: int) -> Layer: ...
+    @staticmethod
     def residual(width: int, layers: Sequence[Layer]) -> Layer: ...
     @staticmethod
     def parallel(width: int, left: Sequence[Layer], right: Sequence[Layer]) -> Layer: ...
@@ -119,7 +123,7 @@ class Input:
 
 class SequenceEncoder:
     @staticmethod
-    def mean(width: int, decay: float, normalize: bool) -> SequenceEncoder: ...
+    def mean(width: int, decay: float, length: str) -> SequenceEncoder: ...
     @staticmethod
     def attention(width: int, max_length: int) -> SequenceEncoder: ...
     @staticmethod
@@ -220,6 +224,97 @@ class Trainer:
     def finish(self, num_threads: int = -1) -> None: ...
     def optimizer_state(self) -> dict[str, npt.NDArray[Any]]: ...
     def set_optimizer_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None: ...
+
+class PairScorer:
+    def __init__(
+        self,
+        *,
+        user: Tower,
+        item: Tower,
+        user_bias: Tower | None = None,
+        item_bias: Tower | None = None,
+        vectors: bool = False,
+        product: bool = False,
+        dot: bool = False,
+        given: bool = False,
+        head: Sequence[Layer],
+        tables: Sequence[tuple[str, int, int]],
+        offset: float = 0.0,
+        deviation: float = 0.01,
+        seed: int = 0,
+    ) -> None: ...
+    @property
+    def user_vector_width(self) -> int: ...
+    @property
+    def item_vector_width(self) -> int: ...
+    def parameters(self) -> dict[str, Float32]: ...
+    def set_parameters(self, parameters: Mapping[str, Float32], *, grow: bool = False) -> None: ...
+    def user_vectors(
+        self,
+        data: SideData,
+        rows: Int32,
+        *,
+        contexts: Int32 | None = None,
+        history: tuple[Int64, Int32, Float32 | None] | None = None,
+        num_threads: int = -1,
+    ) -> Float32: ...
+    def item_vectors(self, data: SideData, rows: Int32, *, num_threads: int = -1) -> Float32: ...
+    def score(
+        self,
+        users: Float32,
+        items: Float32,
+        user_rows: Int32,
+        item_rows: Int32,
+        *,
+        given: Float32 | None = None,
+        num_threads: int = -1,
+    ) -> Float32: ...
+
+class PairTrainer:
+    def __init__(
+        self,
+        model: PairScorer,
+        users: SideData,
+        items: SideData,
+        interactions: Interactions,
+        *,
+        batch_size: int,
+        group_size: int,
+        user_balance: float = 0.0,
+        negatives: int = 0,
+        loss: str,
+        delta: float = 1.0,
+        cutoff: int = 10,
+        cuts: Sequence[float] = ...,
+        optimizer: str,
+        weight_decay: float = 0.0,
+        schedule: str,
+        learning_rate: float,
+        warmup_share: float = 0.0,
+        final_share: float,
+        epochs: int,
+        shrink: float = 0.0,
+        bias_shrink: float = 0.0,
+        seed: int,
+        history: str = "none",
+        max_length: int = 50,
+        first_session_weight: float = 1.0,
+        targets: Float32 | None = None,
+        pools: tuple[Int64, Int32, Float32 | None] | None = None,
+        lists: tuple[Int64, Int32, Float32 | None] | None = None,
+        given_users: Float32 | None = None,
+        given_items: Float32 | None = None,
+    ) -> None: ...
+    @property
+    def steps_per_epoch(self) -> int: ...
+    @property
+    def total_steps(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    def run_steps(self, count: int, num_threads: int = -1) -> tuple[int, int, float]: ...
+    def finish(self, num_threads: int = -1) -> None: ...
 
 class ItemIndex:
     def __init__(self, items: Float32, *, num_threads: int = -1) -> None: ...

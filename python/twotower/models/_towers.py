@@ -223,7 +223,7 @@ class Architecture:
     def _encoder(self, history: History, streams: Iterator[int]) -> core.SequenceEncoder:
         if history.encoder in ("mean", "decay"):
             decay = 0.5 ** (1 / history.half_life) if history.encoder == "decay" else 1.0
-            return core.SequenceEncoder.mean(self.dim, decay, history.normalize)
+            return core.SequenceEncoder.mean(self.dim, decay, "unit" if history.normalize else "mean")
         if history.encoder == "attention":
             return core.SequenceEncoder.attention(self.dim, history.max_length)
         if history.encoder == "gru":

@@ -39,6 +39,7 @@ struct Batch {
   std::vector<Row> queries;             // (rows)
   std::vector<Row> pairs;               // (rows) number of the pair that the row's first positive is
   std::vector<std::int64_t> offsets;    // (rows + 1) into the positives
+  std::vector<Row> positive_pairs;      // (positives) number of the pair that each is
   std::vector<Row> positive_columns;    // (positives) place among the candidates
   std::vector<float> positive_weights;  // (positives) sum 1
   std::vector<Row> candidates;          // (columns) distinct item rows

@@ -3,15 +3,10 @@
 #include <string>
 #include <vector>
 
+#include "twotower/model/tables.hpp"
 #include "twotower/model/tower.hpp"
 
 namespace twotower::model {
-
-/// A table that the towers' inputs name by its number.
-struct TableSpec {
-  std::string name;
-  Index rows, width;
-};
 
 struct TwoTowerSpec {
   TowerSpec query, item;

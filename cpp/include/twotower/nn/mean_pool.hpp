@@ -6,22 +6,25 @@ namespace twotower::nn {
 /// The weighted mean of what a reader sees, older elements counting less. For a reader of length m over x_0 ... x_(m-1):
 ///
 ///     p = sum_j w_j decay^(m-1-j) x_j / sum_j w_j decay^(m-1-j)
-///     y = gain p / max(|p|, 1e-6)  if normalize, p otherwise;  y = empty  if m = 0 or all weights are 0
+///     y = gain p / max(|p|, 1e-6)  for kUnit, p for kMean, p * root of the divisor for kRoot;  y = empty  if m = 0 or all
+///     weights are 0
 ///
-/// Shapes      see sequences.hpp    parameters [empty (width), gain (1), only if normalize]
+/// Shapes      see sequences.hpp    parameters [empty (width), gain (1), only for kUnit]
 /// Start       empty normal with deviation .01 (as the rows of a table), gain 1
-/// Source      the mean as in Koren 2008, "Factorization meets the neighborhood" (SVD++), here over 1 instead of root m; it runs
-///             from prefix to prefix as in West 1979, "Updating mean and variance estimates: an improved method", so that nothing
+/// Source      kRoot as in Koren 2008, "Factorization meets the neighborhood" (SVD++); the mean runs from prefix to prefix as in
+/// West 1979, "Updating mean and variance estimates: an improved method", so that nothing
 ///             under- or overflows however long the sequence
 /// Cost        one pass over the elements of a sequence whatever the number of readers, if their lengths ascend; a reader that is
 ///             shorter than the one before it starts over
+enum class MeanLength : std::uint8_t { kMean, kUnit, kRoot };
+
 struct MeanPool {
   static constexpr std::string_view kName = "MeanPool";
   Index width = 0;
   double decay = 1;  ///< weight of an element relative to the one after it, in (0, 1]
-  bool normalize = true;
+  MeanLength length = MeanLength::kUnit;
 
-  Index parameter_count() const { return width + (normalize ? 1 : 0); }
+  Index parameter_count() const { return width + (length == MeanLength::kUnit ? 1 : 0); }
   void check() const;
 
   template <class Scalar>

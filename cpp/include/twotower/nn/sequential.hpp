@@ -8,15 +8,18 @@
 #include "twotower/nn/cross.hpp"
 #include "twotower/nn/dense.hpp"
 #include "twotower/nn/dropout.hpp"
+#include "twotower/nn/factorization_machine.hpp"
 #include "twotower/nn/layer.hpp"
 #include "twotower/nn/normalization.hpp"
 #include "twotower/nn/parallel.hpp"
 #include "twotower/nn/residual.hpp"
+#include "twotower/nn/slice.hpp"
 
 namespace twotower::nn {
 
 /// Residual and Parallel hold Sequentials, and so layers again.
-using Layer = std::variant<Dense, Relu, Gelu, LayerNorm, L2Normalize, Dropout, CrossNetwork, Residual, Parallel>;
+using Layer = std::variant<Dense, Relu, Gelu, LayerNorm, L2Normalize, Dropout, CrossNetwork, FactorizationMachine, Slice,
+                           Residual, Parallel>;
 
 /// "Dense", "Relu" ...
 std::string_view name_of(const Layer& layer);

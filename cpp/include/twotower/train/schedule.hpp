@@ -22,4 +22,10 @@ struct Schedule {
   double learning_rate(Index step, Index total) const;
 };
 
+/// What a run of steps did.
+struct Progress {
+  Index steps = 0, examples = 0;
+  double loss = 0;  // mean over the steps
+};
+
 }  // namespace twotower::train

@@ -20,12 +20,6 @@ struct TrainerSpec {
   std::vector<std::uint8_t> trainable_items = {};  // (items) 0: the rows of this item's tables stay as they are; empty: all learn
 };
 
-/// What a run of steps did.
-struct Progress {
-  Index steps = 0, examples = 0;
-  double loss = 0;  // mean over the steps
-};
-
 /// Trains a two-tower model by in-batch sampled softmax, some steps at a time.
 ///
 /// Ensures     between calls of run_steps the model holds the parameters of the last finished step, up to rows that Adam has not

@@ -1,0 +1,128 @@
+#include "twotower/train/pair_trainer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "twotower/base/check.hpp"
+
+namespace twotower::train {
+
+PairTrainer::PairTrainer(model::PairScorer<float>& model, const model::SideData& users, const model::SideData& items,
+                         const data::Interactions& interactions, const PairTrainerSpec& spec, const PairExtras& extras)
+    : model_(model),
+      users_(users),
+      items_(items),
+      spec_(spec),
+      extras_(extras),
+      plan_(interactions, spec.pairs, spec.seed, extras.targets, extras.pools, extras.lists),
+      optimizer_(spec.optimizer, model.parameters()),
+      row_gradients_(model.parameters().tables.size()),
+      darena_(model.parameters().arena.size()) {
+  constexpr const char* kName = "PairTrainer";
+  check_at_least(kName, "epochs", spec.epochs, 1);
+  check_in_range(kName, "shrink", spec.shrink, 0, 1e6);
+  check_in_range(kName, "bias_shrink", spec.bias_shrink, 0, 1e6);
+  spec.schedule.check();
+  spec.loss.check();
+  check_size(kName, "rows of the user features", users.entities->rows(), "num_queries of the interactions",
+             interactions.num_queries());
+  check_size(kName, "rows of the item features", items.entities->rows(), "num_items of the interactions",
+             interactions.num_items());
+  model.check(users, items);
+  if (model.user().reads_history() == (spec.pairs.batches.history == data::HistoryMode::kNone))
+    fail(kName, model.user().reads_history() ? "the user tower reads a history, but histories are of mode None"
+                                             : "histories are made, but the user tower reads none");
+  if (users.contexts && spec.pairs.batches.group_size != 1)
+    fail(kName, "group_size is " + std::to_string(spec.pairs.batches.group_size) +
+                    ", but must be 1 where users have contexts: each pair has its own");
+  if (users.contexts) check_rows(kName, "numbers of pairs", interactions.pairs(), users.contexts->rows());
+  if (!spec.loss.is_pointwise() && spec.pairs.negatives == 0 && extras.targets.empty())
+    fail(kName, "the loss compares the pairs of a list, but there are neither targets nor negatives to compare with");
+  if (model.meeting().given != (extras.given_users && extras.given_items))
+    fail(kName, "the model reads a number that comes with each pair, and given_users and given_items make it; give both or none");
+  if (!extras.given_users) return;
+  check_size(kName, "rows of given_users", extras.given_users->rows(), "num_queries of the interactions",
+             interactions.num_queries());
+  check_size(kName, "rows of given_items", extras.given_items->rows(), "num_items of the interactions", interactions.num_items());
+  check_size(kName, "width of given_users", extras.given_users->cols(), "width of given_items", extras.given_items->cols());
+}
+
+double PairTrainer::learning_rate() const {
+  return spec_.schedule.learning_rate(std::min(step_, total_steps() - 1), total_steps());
+}
+
+Progress PairTrainer::run_steps(Index count, const Threads& threads) {
+  check_at_least("PairTrainer", "number of steps", count, 1);
+  Progress progress;
+  for (; progress.steps < count && step_ < total_steps(); ++progress.steps) {
+    progress.loss += run_step(threads);
+    progress.examples += std::ssize(batch_.targets);
+  }
+  if (progress.steps > 0) progress.loss /= static_cast<double>(progress.steps);
+  return progress;
+}
+
+double PairTrainer::run_step(const Threads& threads) {
+  plan_.write(step_ / steps_per_epoch(), step_ % steps_per_epoch(), batch_);
+  if (extras_.given_users) write_given(threads);
+  auto& parameters = model_.parameters();
+  const nn::Pass pass{true, spec_.seed, static_cast<std::uint64_t>(step_), 0};
+  const model::PairRows pairs = rows();
+  model_.prepare(users_, items_, pairs, pass, scratch_);
+  sort_touches(threads);
+  for (std::size_t table = 0; table < row_gradients_.size(); ++table)
+    optimizer_.catch_up(parameters, static_cast<Index>(table), row_gradients_[table].rows(), threads);
+
+  model_.forward(users_, items_, pairs, scratch_, pass, threads);
+  const double loss =
+      spec_.loss.operator()<float>(batch_.offsets, scratch_.scores, batch_.targets, batch_.weights, scratch_.dscores, threads);
+  if (!std::isfinite(loss)) explain_failure(loss);
+
+  std::fill(darena_.begin(), darena_.end(), 0.0F);
+  model_.backward(users_, items_, pairs, scratch_, darena_, spec_.shrink, spec_.bias_shrink, pass, threads);
+  optimizer_.begin_step(learning_rate());
+  for (std::size_t table = 0; table < row_gradients_.size(); ++table)
+    optimizer_.update_rows(parameters, static_cast<Index>(table), row_gradients_[table], threads);
+  optimizer_.update_arena(parameters, darena_);
+  ++step_;
+  return loss;
+}
+
+model::PairRows PairTrainer::rows() const {
+  model::TowerRows users(batch_.rows.queries, {}, &batch_.rows.histories);
+  if (users_.contexts) users.contexts = batch_.rows.pairs;
+  return {users, model::TowerRows(batch_.rows.candidates), batch_.user_of_pair, batch_.item_of_pair, given_};
+}
+
+void PairTrainer::write_given(const Threads& threads) {
+  given_.resize(batch_.targets.size());
+  threads.for_blocks(std::ssize(given_), 256, [&](Index begin, Index end, Index) {
+    for (auto pair = static_cast<std::size_t>(begin); pair < static_cast<std::size_t>(end); ++pair) {
+      const Row user = batch_.rows.queries[static_cast<std::size_t>(batch_.user_of_pair[pair])];
+      const Row item = batch_.rows.candidates[static_cast<std::size_t>(batch_.item_of_pair[pair])];
+      given_[pair] = extras_.given_users->row(user).dot(extras_.given_items->row(item));
+    }
+  });
+}
+
+void PairTrainer::sort_touches(const Threads& threads) {
+  const auto& tables = model_.parameters().tables;
+  threads.for_blocks(std::ssize(tables), 1, [&](Index table, Index, Index) {
+    std::vector<nn::RowGradients<float>::Source> sources;
+    model_.add_sources(table, scratch_, sources);
+    row_gradients_[static_cast<std::size_t>(table)].sort(sources, tables[static_cast<std::size_t>(table)].values.rows());
+  });
+}
+
+void PairTrainer::explain_failure(double loss) const {
+  const std::string culprit = !scratch_.user.y.allFinite()   ? "the user tower's vectors are not finite"
+                              : !scratch_.item.y.allFinite() ? "the item tower's vectors are not finite"
+                                                             : "both towers' vectors are finite, the scores are not";
+  fail_numerically("PairTrainer", "the loss is " + shown(loss) + " at step " + std::to_string(step_) + " (epoch " +
+                                      std::to_string(step_ / steps_per_epoch() + 1) + ", learning rate " +
+                                      shown(learning_rate()) + "): " + culprit +
+                                      "; try a smaller learning rate, more shrinkage or fewer extreme feature values");
+}
+
+}  // namespace twotower::train
