@@ -80,7 +80,7 @@ TEST_CASE("MeanPool: a mean done on paper") {
   const std::vector<double> parameters{100};
   std::vector<double> cache, dparameters{1000};
   Matrix<double> y(2, 1), dpositions(3, 1);
-  const MeanPool pool{1, 0.5, false};
+  const MeanPool pool{1, 0.5, MeanLength::kMean};
   pool.forward<double>(parameters.data(), elements, input.view(), y, cache, {});
   pool.backward<double>(parameters.data(), elements, input.view(), dy, dpositions, cache, dparameters.data(), {});
   CHECK(y(0, 0) == Approx(16.0 / 3));
@@ -135,7 +135,7 @@ TEST_CASE("MeanPool: a long sequence of old weight neither under- nor overflows"
   input.add_stranger(true);
   input.add(codes, weights, {5000});
   input.add_stranger(true);
-  const MeanPool pool{3, 0.5, false};
+  const MeanPool pool{3, 0.5, MeanLength::kMean};
   SequenceRun<float> run(pool, input);
   run.step(pool, input.view(), {});
   CHECK(run.y.row(0) == run.elements.row(1));
