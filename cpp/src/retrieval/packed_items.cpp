@@ -45,11 +45,6 @@ void check_total(std::string_view function, Index rows) {
 
 }  // namespace
 
-AlignedFloats aligned_floats(Index count) {
-  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-  return AlignedFloats(static_cast<float*>(::operator new[](bytes, std::align_val_t{64})));
-}
-
 float check_vectors(std::string_view function, std::string_view name, ConstRows<float> vectors, const Threads& threads) {
   std::vector<std::uint32_t> largest(static_cast<std::size_t>((vectors.rows() + kRowBlock - 1) / kRowBlock), 0);
   threads.for_blocks(vectors.rows(), kRowBlock, [&](Index begin, Index end, Index block) {

@@ -1,22 +1,23 @@
 #include "twotower/retrieval/top_k.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <functional>
 #include <limits>
-#include <memory>
 #include <sstream>
 #include <vector>
 
 #include "twotower/base/check.hpp"
 #include "twotower/retrieval/keeper.hpp"
-#include "twotower/retrieval/score_panel.hpp"
+#include "twotower/retrieval/sample.hpp"
+#include "twotower/retrieval/scan.hpp"
 #include "twotower/retrieval/top_k_of_lists.hpp"
 
 namespace twotower::retrieval {
 namespace {
 
-constexpr Index kBlockQueries = 256;                   // queries that share one pass over the panels: their pack stays in L2
-constexpr Index kBlockBytes = Index{4} * 1024 * 1024;  // what the buffers of a block's keepers may take
+constexpr Index kBlockQueries = 128;                   // queries that share one pass over the panels: all they need stays in L2
+constexpr Index kLeastBlockQueries = 64;               // fewer would wait for the panels
+constexpr Index kBlockBytes = Index{4} * 1024 * 1024;  // what the reservoirs of a block may take
 constexpr Index kTasks = 16;                           // with fewer blocks of queries than this the panels are split too
 constexpr Index kRangeItems = 3072;                    // items that a range of panels has at least
 
@@ -25,8 +26,9 @@ Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 /// How a call is cut into tasks: blocks of queries times ranges of panels. Follows from the sizes of the problem alone.
 struct Plan {
   Plan(const PackedItems& items, Index queries, Index k) : kept(std::min(k, items.rows())) {
-    const Index bytes = Keeper::capacity(kept, items.rows()) * static_cast<Index>(sizeof(Key));
-    const Index most = std::clamp<Index>(kBlockBytes / bytes, kQueryTile, kBlockQueries);
+    const Index bytes = Reservoir::words(kept, items.rows()) * static_cast<Index>(sizeof(std::int32_t));
+    const Index shared = std::clamp<Index>(ceil_div(queries, kTasks), kLeastBlockQueries, kBlockQueries);
+    const Index most = std::clamp<Index>(kBlockBytes / bytes, kQueryTile, shared);
     // Blocks of equal size, each a whole number of tiles.
     block_queries = ceil_div(ceil_div(queries, ceil_div(queries, most)), kQueryTile) * kQueryTile;
     blocks = ceil_div(queries, block_queries);
@@ -39,103 +41,6 @@ struct Plan {
   Index kept;  // results a query at most
   Index block_queries, blocks;
   Index range_panels, ranges;
-};
-
-/// Bit i of mask p: item i of panel p exists and is allowed.
-std::vector<std::uint64_t> panel_masks(const PackedItems& items, const std::optional<std::span<const std::uint8_t>>& allowed) {
-  std::vector<std::uint64_t> masks(static_cast<std::size_t>(items.panels()));
-  for (Index p = 0; p < items.panels(); ++p) {
-    const Index first = p * kPanelWidth, count = std::min<Index>(kPanelWidth, items.rows() - first);
-    std::uint64_t mask = ~std::uint64_t{0} >> static_cast<unsigned>(64 - count);
-    if (allowed)
-      for (Index lane = 0; lane < count; ++lane)
-        if ((*allowed)[static_cast<std::size_t>(first + lane)] == 0) mask &= ~(std::uint64_t{1} << static_cast<unsigned>(lane));
-    masks[static_cast<std::size_t>(p)] = mask;
-  }
-  return masks;
-}
-
-/// One block of queries against one range of panels.
-class Scan {
- public:
-  Scan(const PackedItems& items, ConstRows<float> queries, std::span<const Index> of, Index kept, Index offers)
-      : items_(items), queries_(static_cast<Index>(of.size())), tiles_(ceil_div(queries_, kQueryTile)) {
-    const Index capacity = Keeper::capacity(kept, offers);
-    keys_ = std::make_unique_for_overwrite<Key[]>(static_cast<std::size_t>(capacity * queries_));
-    kept_.resize(static_cast<std::size_t>(queries_));
-    for (Index q = 0; q < queries_; ++q)
-      kept_[static_cast<std::size_t>(q)].keeper = Keeper({keys_.get() + q * capacity, static_cast<std::size_t>(capacity)}, kept);
-    pack(queries, of);
-  }
-
-  /// What query q must not get beside what the masks say.
-  void leave_out(Index q, const Exclusions& exclusions) { kept_[static_cast<std::size_t>(q)].exclusions = exclusions; }
-
-  void run(Index first_panel, Index last_panel, std::span<const std::uint64_t> masks) {
-    for (Index p = first_panel; p < last_panel; ++p) {
-      const std::uint64_t mask = masks[static_cast<std::size_t>(p)];
-      if (mask == 0) continue;
-      for (Index tile = 0; tile < tiles_; ++tile) {
-        const Index first = tile * kQueryTile, count = std::min<Index>(kQueryTile, queries_ - first);
-        score_panel(items_.panel(p), packed_.get() + first * items_.width(), items_.width(), count, scores_);
-        for (unsigned hits = hits_of(first, static_cast<unsigned>(count)); hits != 0; hits &= hits - 1) {
-          const int q = std::countr_zero(hits);
-          collect(kept_[static_cast<std::size_t>(first + q)], scores_ + q * kPanelWidth, static_cast<Row>(p * kPanelWidth), mask);
-        }
-      }
-    }
-  }
-
-  std::span<const Key> best(Index q) { return kept_[static_cast<std::size_t>(q)].keeper.best(); }
-
- private:
-  struct Kept {
-    Keeper keeper;
-    Exclusions exclusions;
-  };
-
-  // Tile t is k-major: value k of its queries side by side, as the micro-kernel reads them. Missing queries of the last tile are
-  // never read.
-  void pack(ConstRows<float> queries, std::span<const Index> of) {
-    const Index width = items_.width();
-    packed_ = aligned_floats(tiles_ * kQueryTile * width);
-    for (Index q = 0; q < queries_; ++q) {
-      const float* query = queries.row(of[static_cast<std::size_t>(q)]).data();
-      float* out = packed_.get() + q / kQueryTile * kQueryTile * width + q % kQueryTile;
-      for (Index k = 0; k < width; ++k) out[k * kQueryTile] = query[k];
-    }
-  }
-
-  // Bit q: some score of query first + q is above its bound.
-  unsigned hits_of(Index first, unsigned count) const {
-    unsigned hits = 0;
-    for (unsigned q = 0; q < count; ++q) {
-      const float* scores = scores_ + q * kPanelWidth;
-      Lanes best = load(scores);
-      for (int v = 1; v < kPanelVectors; ++v) best = larger(best, load(scores + v * kLanes));
-      const Lanes bound = broadcast(kept_[static_cast<std::size_t>(first + q)].keeper.bound());
-      hits |= static_cast<unsigned>(lanes_above(best, bound) != 0) << q;
-    }
-    return hits;
-  }
-
-  static void collect(Kept& kept, const float* scores, Row first_row, std::uint64_t mask) {
-    const Lanes bound = broadcast(kept.keeper.bound());
-    std::uint64_t above = 0;
-    for (unsigned v = 0; v < kPanelVectors; ++v) above |= lanes_above(load(scores + v * kLanes), bound) << (v * kLanes);
-    for (above &= mask; above != 0; above &= above - 1) {
-      const int lane = std::countr_zero(above);
-      const Row row = first_row + lane;
-      if (kept.exclusions.pass(row)) kept.keeper.offer(key_of(scores[lane], row));
-    }
-  }
-
-  const PackedItems& items_;
-  Index queries_, tiles_;
-  AlignedFloats packed_;
-  std::unique_ptr<Key[]> keys_;
-  std::vector<Kept> kept_;
-  alignas(64) float scores_[kQueryTile * kPanelWidth] = {};
 };
 
 // With finite vectors a score can only be infinite or NaN if a partial sum overflows; rounding adds far less than the factor of
@@ -162,15 +67,37 @@ void check(const PackedItems& items, ConstRows<float> queries, Index k, const Fi
   check_overflow(items, check_vectors("top_k", "queries", queries, threads));
 }
 
+/// take(query, best keys) for the k best that each of the queries has in a run of panels.
+template <class Take>
+void scan_run(const PanelRun& panels, ConstRows<float> queries, std::span<const Index> of, Index k, const Filters& filters,
+              bool sampled, const Take& take) {
+  Scan scan(queries, of, k, panels.rows);
+  if (filters.seen || filters.denied)
+    for (std::size_t q = 0; q < of.size(); ++q)
+      scan.leave_out(static_cast<Index>(q), Exclusions(filters, of[q], panels.first_row));
+  if (sampled)
+    scan.run_sampled(panels);
+  else
+    scan.run(panels);
+  std::vector<Index> again;
+  for (std::size_t q = 0; q < of.size(); ++q) {
+    const std::span<const Key> best = scan.best(static_cast<Index>(q));
+    if (sampled && static_cast<Index>(best.size()) < k)
+      again.push_back(of[q]);
+    else
+      take(of[q], best);
+  }
+  if (!again.empty()) scan_run(panels, queries, again, k, filters, false, take);
+}
+
 /// The queries of `of` against all panels: those that have no list of their own.
 void top_k_of_all(const PackedItems& items, ConstRows<float> queries, std::span<const Index> of, Index k, const Filters& filters,
                   const Threads& threads, Rows<Row> rows, Rows<float> scores) {
   const auto count = static_cast<Index>(of.size());
   const Plan plan(items, count, k);
-  const std::vector<std::uint64_t> masks = panel_masks(items, filters.allowed);
   // With several ranges: the best of each, range after range for every query; the rest 0.
   const bool split = plan.ranges > 1;
-  std::vector<Key> parts(split ? static_cast<std::size_t>(count * plan.ranges * plan.kept) : 0, 0);
+  std::vector<Key> parts(split ? static_cast<std::size_t>(queries.rows() * plan.ranges * plan.kept) : 0, 0);
 
   threads.for_blocks(plan.blocks * plan.ranges, 1, [&](Index task, Index, Index) {
     const Index begin = task / plan.ranges * plan.block_queries, end = std::min(count, begin + plan.block_queries);
@@ -178,27 +105,25 @@ void top_k_of_all(const PackedItems& items, ConstRows<float> queries, std::span<
     const Index last_panel = std::min(items.panels(), first_panel + plan.range_panels);
     const Index range_items = std::min(items.rows(), last_panel * kPanelWidth) - first_panel * kPanelWidth;
     const std::span<const Index> block = of.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
-    Scan scan(items, queries, block, std::min(plan.kept, range_items), range_items);
-    for (std::size_t q = 0; q < block.size(); ++q)
-      scan.leave_out(static_cast<Index>(q), Exclusions(filters, block[q], static_cast<Row>(first_panel * kPanelWidth)));
-    scan.run(first_panel, last_panel, masks);
-    for (std::size_t q = 0; q < block.size(); ++q) {
-      const std::span<const Key> best = scan.best(static_cast<Index>(q));
+    const Index kept = std::min(plan.kept, range_items);
+    const PanelRun panels{items.panel(first_panel), static_cast<Row>(first_panel * kPanelWidth), range_items, filters.allowed};
+    scan_run(panels, queries, block, kept, filters, Sample::pays(range_items, kept), [&](Index query, std::span<const Key> best) {
       if (split)
-        std::copy(best.begin(), best.end(), parts.begin() + ((begin + static_cast<Index>(q)) * plan.ranges + range) * plan.kept);
+        std::copy(best.begin(), best.end(), parts.begin() + (query * plan.ranges + range) * plan.kept);
       else
-        write_best(best, block[q], rows, scores);
-    }
+        write_best(best, query, rows, scores);
+    });
   });
   if (!split) return;
 
   threads.for_blocks(count, kQueryTile, [&](Index begin, Index end, Index) {
     const Index size = plan.ranges * plan.kept;
-    for (Index q = begin; q < end; ++q) {
-      Key* keys = parts.data() + q * size;
+    for (Index i = begin; i < end; ++i) {
+      const Index query = of[static_cast<std::size_t>(i)];
+      Key* keys = parts.data() + query * size;
       std::partial_sort(keys, keys + plan.kept, keys + size, std::greater<>());
       const Key* last = std::find(keys, keys + plan.kept, Key{0});
-      write_best({keys, static_cast<std::size_t>(last - keys)}, of[static_cast<std::size_t>(q)], rows, scores);
+      write_best({keys, static_cast<std::size_t>(last - keys)}, query, rows, scores);
     }
   });
 }

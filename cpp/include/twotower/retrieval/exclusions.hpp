@@ -51,6 +51,9 @@ class ListWalk {
     return at_ == end_ || *at_ != row;
   }
 
+  /// The rows not yet passed.
+  std::span<const Row> rest() const { return {at_, end_}; }
+
  private:
   const Row* at_ = nullptr;  // the first row of the list not yet passed
   const Row* end_ = nullptr;
@@ -69,6 +72,13 @@ class Exclusions {
 
   /// Requires    rows ascend from call to call
   bool pass(Row row) { return seen_.passes(row) && denied_.passes(row); }
+
+  /// body(row) for what is left out from here on; a row of both lists comes twice.
+  template <class Body>
+  void for_each(const Body& body) const {
+    for (const Row row : seen_.rest()) body(row);
+    for (const Row row : denied_.rest()) body(row);
+  }
 
  private:
   ListWalk seen_, denied_;

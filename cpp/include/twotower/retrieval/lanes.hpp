@@ -1,6 +1,7 @@
 #pragma once
 // A handful of operations on one register of floats: the only file of retrieval that knows the instruction set. Everything above
 // it is one source for every module.
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #if defined(__x86_64__)
@@ -69,6 +70,49 @@ inline std::uint64_t lanes_above(Lanes a, Lanes b) {
   for (int lane = 0; lane < kLanes; ++lane) mask |= std::uint64_t{a[lane] > b[lane]} << lane;
   return mask;
 #endif
+}
+
+typedef std::int32_t IntLanes __attribute__((vector_size(kLanes * sizeof(float)), may_alias));
+
+/// A whole number that orders as the score does, -0 as 0; NaN has no place.
+inline std::int32_t ordered_score(float score) {
+  const auto bits = std::bit_cast<std::int32_t>(score + 0.0f);  // -0 + 0 is 0
+  return bits ^ (bits >> 31 & 0x7fffffff);
+}
+
+inline float score_of_ordered(std::int32_t ordered) { return std::bit_cast<float>(ordered ^ (ordered >> 31 & 0x7fffffff)); }
+
+/// ordered_score in each lane.
+inline IntLanes ordered_lanes(Lanes scores) {
+  const auto bits = reinterpret_cast<IntLanes>(scores + Lanes{});
+  return bits ^ (bits >> 31 & 0x7fffffff);
+}
+
+/// Whether compress takes all lanes in one step.
+#if defined(__AVX512F__)
+inline constexpr bool kCompresses = true;
+#else
+inline constexpr bool kCompresses = false;
+#endif
+
+/// Writes the lanes of `values` whose bit is set side by side to `out`; what stands in the rest of the register's length there is
+/// undefined.
+inline void compress(IntLanes values, std::uint64_t mask, std::int32_t* out) {
+#if defined(__AVX512F__)
+  // In the register, then a whole store: the instruction that compresses straight to memory is microcode on Zen 4.
+  _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), reinterpret_cast<__m512i>(values)));
+#else
+  alignas(IntLanes) std::int32_t lanes[kLanes];
+  *reinterpret_cast<IntLanes*>(lanes) = values;
+  for (; mask != 0; mask &= mask - 1) *out++ = lanes[std::countr_zero(mask)];
+#endif
+}
+
+/// first, first + 1, ...
+inline IntLanes ascending_from(std::int32_t first) {
+  IntLanes lanes;
+  for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = first + lane;
+  return lanes;
 }
 
 }  // namespace twotower::retrieval

@@ -1,24 +1,14 @@
 #pragma once
 // The vectors of a catalogue, arranged for the micro-kernel.
-#include <memory>
-#include <new>
 #include <span>
 #include <string_view>
 
+#include "twotower/base/memory.hpp"
 #include "twotower/base/parallel.hpp"
 #include "twotower/base/types.hpp"
 #include "twotower/retrieval/lanes.hpp"
 
 namespace twotower::retrieval {
-
-/// Floats that start at a cache line, so that no register of them crosses one.
-struct FreeAligned {
-  void operator()(float* values) const { ::operator delete[](values, std::align_val_t{64}); }
-};
-using AlignedFloats = std::unique_ptr<float[], FreeAligned>;
-
-/// `count` floats without values.
-AlignedFloats aligned_floats(Index count);
 
 /// Item vectors in panels of kPanelWidth items: panel p holds value k of its items side by side, items beyond the last are zero.
 ///

@@ -15,8 +15,8 @@ namespace twotower::retrieval {
 /// Ensures     where fewer than k items are left, the rest of the list is row -1 and score minus infinity
 /// Throws      invalid_argument for k, sizes, values that are not finite and vectors so large that a score could overflow;
 ///             out_of_range for a listed item outside the catalogue. Nothing is written then.
-/// Cost        2 n items.rows() width flops, for queries with a list of their own see top_k_of_lists; no matrix of scores: about
-///             4 MB a thread beside the results, or 16 k words a query of a small batch
+/// Cost        2 n items.rows() width flops, for queries with a list of their own see top_k_of_lists; no matrix of scores: at
+///             most about 12 MB a thread beside the results, or 16 k words a query of a small batch
 void top_k(const PackedItems& items, ConstRows<float> queries, Index k, const Filters& filters, const Threads& threads,
            Rows<Row> rows, Rows<float> scores);
 
