@@ -1,3 +1,5 @@
+#include <pybind11/stl.h>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -6,16 +8,15 @@
 #include "numpy.hpp"
 #include "twotower/base/check.hpp"
 #include "twotower/base/parallel.hpp"
-#include "twotower/retrieval/packed_items.hpp"
+#include "twotower/retrieval/item_index.hpp"
 #include "twotower/retrieval/score_pairs.hpp"
-#include "twotower/retrieval/top_k.hpp"
 
 namespace twotower::bindings {
 namespace {
 
 using retrieval::Filters;
+using retrieval::ItemIndex;
 using retrieval::ItemLists;
-using retrieval::PackedItems;
 
 /// The three arguments of lists, all or none, as None or an array each.
 struct ListArguments {
@@ -35,7 +36,7 @@ struct ListArguments {
   }
 };
 
-py::tuple top_k(const PackedItems& items, const py::object& queries, Index k, const py::object& seen_of_query,
+py::tuple top_k(const ItemIndex& index, const py::object& queries, Index k, const py::object& seen_of_query,
                 const py::object& seen_offsets, const py::object& seen_items, const py::object& denied_of_query,
                 const py::object& denied_offsets, const py::object& denied_items, const py::object& allowed,
                 const py::object& allowed_of_query, const py::object& allowed_offsets, const py::object& allowed_items,
@@ -57,24 +58,24 @@ py::tuple top_k(const PackedItems& items, const py::object& queries, Index k, co
   auto score_view = rows_of(scores);
   {
     const py::gil_scoped_release release;
-    retrieval::top_k(items, vectors, k, filters, threads, row_view, score_view);
+    index.top_k(vectors, k, filters, threads, row_view, score_view);
   }
   return py::make_tuple(rows, scores);
 }
 
-void append(PackedItems& packed, const py::object& items, int num_threads) {
+void append(ItemIndex& index, const py::object& items, int num_threads) {
   const auto vectors = matrix_of<float>(items, "ItemIndex.append", "items");
   const Threads threads(num_threads);
   const py::gil_scoped_release release;
-  packed.append(vectors, threads);
+  index.append(vectors, threads);
 }
 
-void replace(PackedItems& packed, const py::object& rows, const py::object& items, int num_threads) {
+void replace(ItemIndex& index, const py::object& rows, const py::object& items, int num_threads) {
   const auto numbers = vector_of<Row>(rows, "ItemIndex.replace", "rows");
   const auto vectors = matrix_of<float>(items, "ItemIndex.replace", "items");
   const Threads threads(num_threads);
   const py::gil_scoped_release release;
-  packed.replace(numbers, vectors, threads);
+  index.replace(numbers, vectors, threads);
 }
 
 py::array_t<float> score_pairs(const py::object& queries, const py::object& items, const py::object& query_rows,
@@ -96,17 +97,21 @@ py::array_t<float> score_pairs(const py::object& queries, const py::object& item
 }  // namespace
 
 void bind_retrieval(py::module_& m) {
-  py::class_<PackedItems>(m, "ItemIndex", "Item vectors, float32 (n, width), copied and arranged for exact top-k.")
-      .def(py::init([](const py::object& items, int num_threads) {
+  py::class_<ItemIndex>(
+      m, "ItemIndex",
+      "Item vectors, float32 (n, width), copied and arranged for exact top-k. screen: whether an 8-bit copy is\n"
+      "scanned first, which gives the same lists and scores; None chooses by the number of items and the CPU.")
+      .def(py::init([](const py::object& items, int num_threads, std::optional<bool> screen) {
              const auto vectors = matrix_of<float>(items, "ItemIndex", "items");
              const Threads threads(num_threads);
              const py::gil_scoped_release release;
-             return std::make_unique<PackedItems>(vectors, threads);
+             return std::make_unique<ItemIndex>(vectors, threads, screen);
            }),
-           py::arg("items"), py::arg("num_threads") = -1)
-      .def_property_readonly("rows", &PackedItems::rows)
-      .def_property_readonly("width", &PackedItems::width)
-      .def_property_readonly("memory_bytes", &PackedItems::memory_bytes)
+           py::arg("items"), py::arg("num_threads") = -1, py::arg("screen") = py::none())
+      .def_property_readonly("rows", &ItemIndex::rows)
+      .def_property_readonly("width", &ItemIndex::width)
+      .def_property_readonly("memory_bytes", &ItemIndex::memory_bytes)
+      .def_property_readonly("screened", &ItemIndex::screened)
       .def("append", &append, py::arg("items"), py::kw_only(), py::arg("num_threads") = -1,
            "Puts further item vectors, float32 (m, width), behind the last one. Not while another thread asks.")
       .def("replace", &replace, py::arg("rows"), py::arg("items"), py::kw_only(), py::arg("num_threads") = -1,

@@ -49,12 +49,12 @@ TEST_CASE("PackedItems: refuses what is not finite, and no columns") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
   Matrix<float> values = Matrix<float>::Ones(3000, 4);
   values(2999, 1) = nan;
-  CHECK_THROWS_WITH(PackedItems(values, Threads(2)), "PackedItems: items[2999, 1] is nan, but must be a finite number");
+  CHECK_THROWS_WITH(PackedItems(values, Threads(2)), "ItemIndex: items[2999, 1] is nan, but must be a finite number");
   values(1500, 3) = -infinity;
-  CHECK_THROWS_WITH(PackedItems(values, Threads(2)), "PackedItems: items[1500, 3] is -inf, but must be a finite number");
+  CHECK_THROWS_WITH(PackedItems(values, Threads(2)), "ItemIndex: items[1500, 3] is -inf, but must be a finite number");
   values(7, 0) = infinity;
-  CHECK_THROWS_WITH(PackedItems(values, Threads(2)), "PackedItems: items[7, 0] is inf, but must be a finite number");
-  CHECK_THROWS_WITH(PackedItems(Matrix<float>(3, 0), Threads(1)), "PackedItems: items width is 0, but must be at least 1");
+  CHECK_THROWS_WITH(PackedItems(values, Threads(2)), "ItemIndex: items[7, 0] is inf, but must be a finite number");
+  CHECK_THROWS_WITH(PackedItems(Matrix<float>(3, 0), Threads(1)), "ItemIndex: items width is 0, but must be at least 1");
 }
 
 TEST_CASE("check_vectors: the largest magnitude, negative and denormal values counted") {
@@ -127,16 +127,16 @@ TEST_CASE("PackedItems: what cannot be added or put in place is named, and nothi
   Matrix<float> more = Matrix<float>::Ones(2, 3);
   const std::vector<Row> rows{3, 50}, one{3};
   CHECK_THROWS_WITH(items.append(more.leftCols(2), Threads(1)),
-                    "PackedItems.append: the width of items is 2, but must equal the width of the packed items, which is 3");
+                    "ItemIndex.append: the width of items is 2, but must equal the width of the packed items, which is 3");
   CHECK_THROWS_WITH(items.replace(one, more.topLeftCorner(1, 2), Threads(1)),
-                    "PackedItems.replace: the width of items is 2, but must equal the width of the packed items, which is 3");
+                    "ItemIndex.replace: the width of items is 2, but must equal the width of the packed items, which is 3");
   CHECK_THROWS_WITH(items.replace(one, more, Threads(1)),
-                    "PackedItems.replace: the size of rows is 1, but must equal the number of items, which is 2");
-  CHECK_THROWS_WITH(items.replace(rows, more, Threads(1)), "PackedItems.replace: rows[1] is 50, but must be in [0, 50)");
+                    "ItemIndex.replace: the size of rows is 1, but must equal the number of items, which is 2");
+  CHECK_THROWS_WITH(items.replace(rows, more, Threads(1)), "ItemIndex.replace: rows[1] is 50, but must be in [0, 50)");
   CHECK_THROWS_AS(items.replace(rows, more, Threads(1)), std::out_of_range);
   more(1, 2) = std::numeric_limits<float>::quiet_NaN();
-  CHECK_THROWS_WITH(items.append(more, Threads(1)), "PackedItems.append: items[1, 2] is nan, but must be a finite number");
+  CHECK_THROWS_WITH(items.append(more, Threads(1)), "ItemIndex.append: items[1, 2] is nan, but must be a finite number");
   const std::vector<Row> two{3, 4};
-  CHECK_THROWS_WITH(items.replace(two, more, Threads(1)), "PackedItems.replace: items[1, 2] is nan, but must be a finite number");
+  CHECK_THROWS_WITH(items.replace(two, more, Threads(1)), "ItemIndex.replace: items[1, 2] is nan, but must be a finite number");
   CHECK(same_bytes(items, PackedItems(vectors, Threads(1))));
 }

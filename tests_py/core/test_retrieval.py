@@ -177,11 +177,11 @@ def test_growing_names_mistakes_and_changes_nothing():
     packed = core.ItemIndex(items)
     bad = np.ones((2, 3), np.float32)
     bad[1, 2] = np.nan
-    with refuses(ValueError, "PackedItems.append: items[1, 2] is nan, but must be a finite number"):
+    with refuses(ValueError, "ItemIndex.append: items[1, 2] is nan, but must be a finite number"):
         packed.append(bad)
     with refuses(
         ValueError,
-        "PackedItems.append: the width of items is 2, but must equal the width of the packed items, which is 3",
+        "ItemIndex.append: the width of items is 2, but must equal the width of the packed items, which is 3",
     ):
         packed.append(np.ones((1, 2), np.float32))
     with refuses(
@@ -190,16 +190,80 @@ def test_growing_names_mistakes_and_changes_nothing():
         "of 2 dimensions",
     ):
         packed.append(np.ones((1, 3)))
-    with refuses(IndexError, "PackedItems.replace: rows[0] is 60, but must be in [0, 60)"):
+    with refuses(IndexError, "ItemIndex.replace: rows[0] is 60, but must be in [0, 60)"):
         packed.replace(np.array([60], np.int32), np.ones((1, 3), np.float32))
     with refuses(
-        ValueError, "PackedItems.replace: the size of rows is 1, but must equal the number of items, which is 2"
+        ValueError, "ItemIndex.replace: the size of rows is 1, but must equal the number of items, which is 2"
     ):
         packed.replace(np.array([6], np.int32), np.ones((2, 3), np.float32))
-    with refuses(ValueError, "PackedItems.replace: items[1, 2] is nan, but must be a finite number"):
+    with refuses(ValueError, "ItemIndex.replace: items[1, 2] is nan, but must be a finite number"):
         packed.replace(np.array([6, 7], np.int32), bad)
     expected = core.ItemIndex(items).top_k(items, 60)
     assert packed.top_k(items, 60)[1].tobytes() == expected[1].tobytes()
+
+
+def screened_index(items, **options):
+    """An index with a screen, skipped by name where the CPU or the module in use has none."""
+    try:
+        return core.ItemIndex(items, screen=True, **options)
+    except ValueError as refusal:
+        pytest.skip(str(refusal))
+
+
+def same_bytes(one, other):
+    return one[0].tobytes() == other[0].tobytes() and one[1].tobytes() == other[1].tobytes()
+
+
+def test_a_screen_is_chosen_by_size_and_refused_by_name():
+    assert not core.ItemIndex(np.ones((100, 3), np.float32)).screened
+    assert not core.ItemIndex(np.ones((200_000, 3), np.float32), screen=False).screened
+    large = core.ItemIndex(np.ones((200_000, 3), np.float32))
+    try:
+        core.ItemIndex(np.ones((4, 3), np.float32), screen=True)
+    except ValueError as refusal:
+        assert not large.screened
+        assert str(refusal) == (  # noqa: PT017
+            "ItemIndex: screen is True, but this CPU or the module in use has no 8-bit products of 512 bits (AVX-512 with VNNI); "
+            "give None or False"
+        )
+        return
+    assert large.screened
+    assert large.memory_bytes >= 200_000 * (3 * 4 + 4)
+    with refuses(ValueError, "ItemIndex: items width is 40000, but must be at most 32768 with screen=True"):
+        core.ItemIndex(np.ones((1, 40_000), np.float32), screen=True)
+
+
+@pytest.mark.parametrize("skew", [0.0, 2.0])
+@pytest.mark.parametrize("width", [1, 3, 16, 65])
+def test_a_screened_index_gives_the_bytes_of_one_without(width, skew):
+    random = np.random.default_rng(14)
+    items = random.standard_normal((20_011, width), np.float32)
+    items *= np.exp(skew * random.standard_normal((len(items), 1))).astype(np.float32)
+    queries = random.standard_normal((70, width), np.float32)
+    screened, packed = screened_index(items), core.ItemIndex(items, screen=False)
+    assert (screened.rows, screened.width, screened.screened, packed.screened) == (20_011, width, True, False)
+    lists = [np.unique(random.integers(0, len(items), 500)) if q % 3 else None for q in range(70)]
+    filters = of_lists("seen", lists) | {"allowed": random.random(len(items)) < 0.7}
+    for k in (1, 20, 2000):
+        for arguments in ({}, filters, filters | of_lists("allowed", lists[::-1])):
+            expected = packed.top_k(queries, k, **arguments)
+            for threads in (1, 2, 7):
+                assert same_bytes(screened.top_k(queries, k, num_threads=threads, **arguments), expected)
+        alone = screened.top_k(queries[7:8], k)
+        assert same_bytes(alone, packed.top_k(queries[7:8], k))
+
+
+def test_a_screened_index_grows_and_changes_as_one_without():
+    items, queries = vectors(3000, 7, 15), vectors(40, 7, 16)
+    screened, packed = screened_index(items[:2000]), core.ItemIndex(items, screen=False)
+    screened.append(items[2000:])
+    assert same_bytes(screened.top_k(queries, 30), packed.top_k(queries, 30))
+    rows, others = np.array([5, 2999, 5], np.int32), vectors(3, 7, 17)
+    for index in (screened, packed):
+        index.replace(rows, others)
+    assert same_bytes(screened.top_k(queries, 30), packed.top_k(queries, 30))
+    with refuses(IndexError, "ItemIndex.replace: rows[0] is 3000, but must be in [0, 3000)"):
+        screened.replace(np.array([3000], np.int32), others[:1])
 
 
 def test_allowed_may_be_bool_or_uint8(catalogue):
@@ -382,7 +446,7 @@ def test_filters_are_keyword_only(catalogue):
 def test_packed_items_and_score_pairs_name_mistakes():
     items = np.ones((5, 3), np.float32)
     items[4, 1] = np.inf
-    with refuses(ValueError, "PackedItems: items[4, 1] is inf, but must be a finite number"):
+    with refuses(ValueError, "ItemIndex: items[4, 1] is inf, but must be a finite number"):
         core.ItemIndex(items)
     rows = np.array([0, 4], np.int32)
     with refuses(

@@ -1,5 +1,7 @@
 #include "twotower/base/memory.hpp"
 
+#include <cstdint>
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -14,9 +16,12 @@ constexpr std::size_t kLarge = 2 * kHugePage;  // below this the gap before the 
 
 std::align_val_t buffer_alignment(std::size_t bytes) { return std::align_val_t{bytes >= kLarge ? kHugePage : kCacheLine}; }
 
-void advise_huge_pages([[maybe_unused]] void* buffer, [[maybe_unused]] std::size_t bytes) {
+void prefer_huge_pages([[maybe_unused]] const void* memory, [[maybe_unused]] std::size_t bytes) {
 #if defined(__linux__)
-  if (bytes >= kLarge) madvise(buffer, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+  // What lies around the whole pages belongs to others.
+  const auto address = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uintptr_t begin = (address + kHugePage - 1) / kHugePage * kHugePage, end = (address + bytes) / kHugePage * kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #endif
 }
 

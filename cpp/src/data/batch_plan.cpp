@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "twotower/base/check.hpp"
-#include "twotower/base/huge_pages.hpp"
+#include "twotower/base/memory.hpp"
 
 namespace twotower::data {
 namespace {

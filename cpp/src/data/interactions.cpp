@@ -5,7 +5,7 @@
 #include <string>
 
 #include "twotower/base/check.hpp"
-#include "twotower/base/huge_pages.hpp"
+#include "twotower/base/memory.hpp"
 
 namespace twotower::data {
 namespace {

@@ -38,12 +38,12 @@ std::uint32_t largest_bits(const float* values, Index count) {
 
 Index panels_of(Index rows) { return (rows + kPanelWidth - 1) / kPanelWidth; }
 
-void check_total(std::string_view function, Index rows) {
+}  // namespace
+
+void check_item_count(std::string_view function, Index rows) {
   if (rows > std::numeric_limits<Row>::max()) [[unlikely]]
     fail(function, "items has " + std::to_string(rows) + " rows, but must have at most 2147483647");
 }
-
-}  // namespace
 
 float check_vectors(std::string_view function, std::string_view name, ConstRows<float> vectors, const Threads& threads) {
   std::vector<std::uint32_t> largest(static_cast<std::size_t>((vectors.rows() + kRowBlock - 1) / kRowBlock), 0);
@@ -60,18 +60,18 @@ float check_vectors(std::string_view function, std::string_view name, ConstRows<
 }
 
 PackedItems::PackedItems(ConstRows<float> items, const Threads& threads) : rows_(0), width_(items.cols()), largest_(0) {
-  check_at_least("PackedItems", "items width", width_, 1);
-  check_total("PackedItems", items.rows());
-  largest_ = check_vectors("PackedItems", "items", items, threads);
+  check_at_least("ItemIndex", "items width", width_, 1);
+  check_item_count("ItemIndex", items.rows());
+  largest_ = check_vectors("ItemIndex", "items", items, threads);
   capacity_ = panels_of(items.rows());
   values_ = aligned_floats(capacity_ * width_ * kPanelWidth);
   put(items, 0, threads);
 }
 
 void PackedItems::append(ConstRows<float> items, const Threads& threads) {
-  check_size("PackedItems.append", "the width of items", items.cols(), "the width of the packed items", width_);
-  check_total("PackedItems.append", rows_ + items.rows());
-  const float largest = check_vectors("PackedItems.append", "items", items, threads);
+  check_size("ItemIndex.append", "the width of items", items.cols(), "the width of the packed items", width_);
+  check_item_count("ItemIndex.append", rows_ + items.rows());
+  const float largest = check_vectors("ItemIndex.append", "items", items, threads);
   const Index wanted = panels_of(rows_ + items.rows()), panel_size = width_ * kPanelWidth;
   if (wanted > capacity_) {
     const Index capacity = std::max(wanted, capacity_ + capacity_ / 2);
@@ -87,10 +87,10 @@ void PackedItems::append(ConstRows<float> items, const Threads& threads) {
 }
 
 void PackedItems::replace(std::span<const Row> rows, ConstRows<float> items, const Threads& threads) {
-  check_size("PackedItems.replace", "the width of items", items.cols(), "the width of the packed items", width_);
-  check_size("PackedItems.replace", "the size of rows", static_cast<Index>(rows.size()), "the number of items", items.rows());
-  check_rows("PackedItems.replace", "rows", rows, rows_);
-  check_vectors("PackedItems.replace", "items", items, threads);
+  check_size("ItemIndex.replace", "the width of items", items.cols(), "the width of the packed items", width_);
+  check_size("ItemIndex.replace", "the size of rows", static_cast<Index>(rows.size()), "the number of items", items.rows());
+  check_rows("ItemIndex.replace", "rows", rows, rows_);
+  check_vectors("ItemIndex.replace", "items", items, threads);
   for (Index i = 0; i < items.rows(); ++i) {
     const Row row = rows[static_cast<std::size_t>(i)];
     float* out = values_.get() + row / kPanelWidth * width_ * kPanelWidth + row % kPanelWidth;
@@ -98,7 +98,7 @@ void PackedItems::replace(std::span<const Row> rows, ConstRows<float> items, con
     for (Index k = 0; k < width_; ++k) out[k * kPanelWidth] = item[k];
   }
   // What was the largest may be gone. Padding is zero and does not count.
-  largest_ = check_vectors("PackedItems.replace", "items",
+  largest_ = check_vectors("ItemIndex.replace", "items",
                            ConstRowMap<float>(values_.get(), panels() * width_, kPanelWidth, Eigen::OuterStride<>(kPanelWidth)),
                            threads);
 }

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <functional>
-#include <limits>
-#include <sstream>
 #include <vector>
 
-#include "twotower/base/check.hpp"
+#include "twotower/retrieval/check_top_k.hpp"
 #include "twotower/retrieval/keeper.hpp"
 #include "twotower/retrieval/sample.hpp"
 #include "twotower/retrieval/scan.hpp"
@@ -42,30 +40,6 @@ struct Plan {
   Index block_queries, blocks;
   Index range_panels, ranges;
 };
-
-// With finite vectors a score can only be infinite or NaN if a partial sum overflows; rounding adds far less than the factor of
-// two.
-void check_overflow(const PackedItems& items, float largest_query) {
-  const double most = static_cast<double>(items.width()) * items.largest() * largest_query;
-  const double limit = std::numeric_limits<float>::max() / 2;
-  if (most <= limit) [[likely]]
-    return;
-  std::ostringstream message;
-  message << "the largest possible score is " << most << ", but must be at most " << limit << "; scale queries or items down";
-  fail("top_k", message.str());
-}
-
-void check(const PackedItems& items, ConstRows<float> queries, Index k, const Filters& filters, const Threads& threads,
-           const Rows<Row>& rows, const Rows<float>& scores) {
-  check_at_least("top_k", "k", k, 1);
-  check_size("top_k", "the width of queries", queries.cols(), "the width of the items", items.width());
-  check_size("top_k", "the number of result rows", rows.rows(), "the number of queries", queries.rows());
-  check_size("top_k", "the number of result scores", scores.rows(), "the number of queries", queries.rows());
-  check_size("top_k", "the width of the result rows", rows.cols(), "k", k);
-  check_size("top_k", "the width of the result scores", scores.cols(), "k", k);
-  check_filters("top_k", filters, queries.rows(), items.rows(), threads);
-  check_overflow(items, check_vectors("top_k", "queries", queries, threads));
-}
 
 /// take(query, best keys) for the k best that each of the queries has in a run of panels.
 template <class Take>
@@ -132,7 +106,7 @@ void top_k_of_all(const PackedItems& items, ConstRows<float> queries, std::span<
 
 void top_k(const PackedItems& items, ConstRows<float> queries, Index k, const Filters& filters, const Threads& threads,
            Rows<Row> rows, Rows<float> scores) {
-  check(items, queries, k, filters, threads, rows, scores);
+  check_top_k(items.rows(), items.width(), items.largest(), queries, k, filters, threads, rows, scores);
   if (items.rows() == 0) {
     for (Index query = 0; query < queries.rows(); ++query) write_best({}, query, rows, scores);
     return;

@@ -20,8 +20,10 @@ using AlignedArray = std::unique_ptr<Scalar[], FreeAligned>;
 /// A cache line, so that no register crosses one, or a huge page for a buffer that covers some.
 std::align_val_t buffer_alignment(std::size_t bytes);
 
-/// Asks the system to lay a buffer on huge pages, if it is aligned to one: a wish that changes nothing but speed.
-void advise_huge_pages(void* buffer, std::size_t bytes);
+/// Asks the system for huge pages under this memory, before anything is written to it: rows that are read here and there cost a
+/// walk through the page tables each, which pages of 2 MB save. A wish, for the whole huge pages within; it changes nothing but
+/// speed.
+void prefer_huge_pages(const void* memory, std::size_t bytes);
 
 /// `count` values, not initialised.
 ///
@@ -31,7 +33,7 @@ AlignedArray<Scalar> aligned_array(Index count) {
   const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
   const FreeAligned free{buffer_alignment(bytes)};
   void* buffer = ::operator new[](bytes, free.alignment);
-  advise_huge_pages(buffer, bytes);
+  prefer_huge_pages(buffer, bytes);
   return AlignedArray<Scalar>(static_cast<Scalar*>(buffer), free);
 }
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "twotower/base/huge_pages.hpp"
+#include "twotower/base/memory.hpp"
 #include "twotower/base/random.hpp"
 #include "twotower/base/types.hpp"
 

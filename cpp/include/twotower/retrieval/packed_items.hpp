@@ -55,6 +55,9 @@ class PackedItems {
   AlignedFloats values_;
 };
 
+/// "ItemIndex: items has 2147483648 rows, but must have at most 2147483647"
+void check_item_count(std::string_view function, Index rows);
+
 /// Largest magnitude of a value, 0 without any. Throws "top_k: queries[3, 5] is nan, but must be a finite number".
 float check_vectors(std::string_view function, std::string_view name, ConstRows<float> vectors, const Threads& threads);
 
