@@ -97,7 +97,9 @@ struct World {
       const auto& values = parameters.tables[table].values;
       sums.sort(sources, values.rows());
       Matrix<double> dense = Matrix<double>::Zero(values.rows(), values.cols());
-      for (Index k = 0; k < std::ssize(sums.rows()); ++k) sums.sum(k, dense.row(sums.rows()[static_cast<std::size_t>(k)]).data());
+      Matrix<double> found(std::ssize(sums.rows()), values.cols());
+      if (found.size() > 0) sums.sum_all(Threads(1), found);
+      for (Index k = 0; k < found.rows(); ++k) dense.row(sums.rows()[static_cast<std::size_t>(k)]) = found.row(k);
       tables.push_back(dense);
     }
     return {arena, tables};

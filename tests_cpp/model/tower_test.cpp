@@ -63,7 +63,9 @@ Gradients<Scalar> gradients_of(const Tower& tower, const nn::Parameters<Scalar>&
     nn::RowGradients<Scalar> sums;
     sums.sort(sources, values.rows());
     Matrix<Scalar> dense = Matrix<Scalar>::Zero(values.rows(), values.cols());
-    for (Index k = 0; k < std::ssize(sums.rows()); ++k) sums.sum(k, dense.row(sums.rows()[static_cast<std::size_t>(k)]).data());
+    Matrix<Scalar> found(std::ssize(sums.rows()), values.cols());
+    if (found.size() > 0) sums.sum_all(Threads(1), found);
+    for (Index k = 0; k < found.rows(); ++k) dense.row(sums.rows()[static_cast<std::size_t>(k)]) = found.row(k);
     made.tables.push_back(dense);
   }
   return made;

@@ -9,6 +9,7 @@
 using twotower::Index;
 using twotower::Matrix;
 using twotower::nn::AttentionPool;
+using twotower::nn::MeanLength;
 using twotower::nn::MeanPool;
 using twotower::nn::Sequences;
 using twotower::test::one_sequence;
@@ -90,7 +91,7 @@ TEST_CASE("AttentionPool: two elements done on paper") {
 TEST_CASE("AttentionPool: starts as the plain mean") {
   const Index width = 17;
   const AttentionPool pool{width, 5};
-  const MeanPool mean{width, 1, false};
+  const MeanPool mean{width, 1, MeanLength::kMean};
   const SequenceCase input = random_sequences(9, 12, GENERATE(false, true), 4);
   SequenceRun<double> run(pool, input), plain(mean, input);
   twotower::RandomStream random(1, twotower::Purpose::kInitialize);
