@@ -2,13 +2,16 @@
 
 #include <memory>
 #include <optional>
+#include <tuple>
 
 #include "bindings.hpp"
+#include "filters.hpp"
 #include "numpy.hpp"
 #include "side_data.hpp"
 #include "specs.hpp"
 #include "twotower/base/check.hpp"
 #include "twotower/model/pair_scorer.hpp"
+#include "twotower/ranking/rank.hpp"
 #include "twotower/train/pair_trainer.hpp"
 
 namespace twotower::bindings {
@@ -187,11 +190,81 @@ void bind_pair_trainer(py::module_& m) {
           py::arg("num_threads") = -1, "Brings all parameters up to the last step.");
 }
 
+// --- lists --------------------------------------------------------------------------------------------------------------
+
+/// Lists of k for each user, written by rank_into(scorer, rows, scores) without the GIL.
+template <class RankInto>
+py::tuple ranked(const char* function, const Model& model, const py::object& users, const py::object& items, Index k,
+                 const RankInto& rank_into) {
+  const auto user_matrix = matrix_of<float>(users, function, "users");
+  const auto item_matrix = matrix_of<float>(items, function, "items");
+  check_at_least(function, "k", k, 1);  // the results have k columns
+  auto rows = new_matrix<Row>(user_matrix.rows(), k);
+  auto scores = new_matrix<float>(user_matrix.rows(), k);
+  auto row_view = rows_of(rows);
+  auto score_view = rows_of(scores);
+  {
+    const py::gil_scoped_release release;
+    rank_into(ranking::Scorer{model, user_matrix, item_matrix}, row_view, score_view);
+  }
+  return py::make_tuple(rows, scores);
+}
+
+py::tuple rank(const Model& scorer, const py::object& users, const py::object& items, const py::object& offsets,
+               const py::object& candidates, Index k, const py::object& given, int num_threads) {
+  const auto list_offsets = vector_of<std::int64_t>(offsets, "rank", "offsets");
+  const auto item_rows = vector_of<Row>(candidates, "rank", "candidates");
+  const auto numbers = optional_vector_of<float>(given, "rank", "given").value_or(std::span<const float>{});
+  const Threads threads(num_threads);
+  return ranked("rank", scorer, users, items, k, [&](const ranking::Scorer& all, Rows<Row> rows, Rows<float> scores) {
+    ranking::rank(all, list_offsets, item_rows, numbers, k, threads, rows, scores);
+  });
+}
+
+py::tuple rank_all(const FilterArguments& filter_arguments, int num_threads, const Model& scorer, const py::object& users,
+                   const py::object& items, Index k) {
+  const retrieval::Filters filters = filter_arguments.view("rank_all");
+  const Threads threads(num_threads);
+  return ranked("rank_all", scorer, users, items, k, [&](const ranking::Scorer& all, Rows<Row> rows, Rows<float> scores) {
+    ranking::rank_all(all, k, filters, threads, rows, scores);
+  });
+}
+
+py::tuple retrieve_and_rank(const FilterArguments& filter_arguments, int num_threads, const retrieval::ItemIndex& index,
+                            const py::object& queries, Index candidates, const Model& scorer, const py::object& users,
+                            const py::object& items, Index k) {
+  constexpr const char* kName = "retrieve_and_rank";
+  const auto vectors = matrix_of<float>(queries, kName, "queries");
+  const retrieval::Filters filters = filter_arguments.view(kName);
+  const Threads threads(num_threads);
+  return ranked(kName, scorer, users, items, k, [&](const ranking::Scorer& all, Rows<Row> rows, Rows<float> scores) {
+    ranking::retrieve_and_rank(index, vectors, candidates, filters, all, k, threads, rows, scores);
+  });
+}
+
+void bind_lists(py::module_& m) {
+  m.def("rank", &rank, py::arg("scorer"), py::arg("users"), py::arg("items"), py::arg("offsets"), py::arg("candidates"),
+        py::arg("k"), py::arg("given") = py::none(), py::arg("num_threads") = -1,
+        "The k best of each user's candidates by the scorer, best first, equal scores by the smaller row: int32 rows and\n"
+        "float32 scores, both (users, k). users and items are vectors as user_vectors and item_vectors give them; user i has\n"
+        "candidates[offsets[i]:offsets[i + 1]], each item once. Where fewer are left: row -1, score -inf.");
+  const auto def_filtered = [&](const auto&... filters) {
+    m.def("rank_all", with_filters(&rank_all), py::arg("scorer"), py::arg("users"), py::arg("items"), py::arg("k"), filters...,
+          "rank with the whole catalogue as everybody's candidates, less what the filters of ItemIndex.top_k leave out.");
+    m.def("retrieve_and_rank", with_filters(&retrieve_and_rank), py::arg("index"), py::arg("queries"), py::arg("candidates"),
+          py::arg("scorer"), py::arg("users"), py::arg("items"), py::arg("k"), filters...,
+          "rank with the best `candidates` of index.top_k as each user's candidates; a scorer that reads a given number reads\n"
+          "the index's score.");
+  };
+  std::apply(def_filtered, filter_names());
+}
+
 }  // namespace
 
 void bind_ranking(py::module_& m) {
   bind_pair_scorer(m);
   bind_pair_trainer(m);
+  bind_lists(m);
 }
 
 }  // namespace twotower::bindings

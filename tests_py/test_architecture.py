@@ -20,6 +20,7 @@ CPP_ARROWS = {
     "model": {"base", "data", "nn"},
     "train": {"base", "data", "nn", "model"},
     "retrieval": {"base"},
+    "ranking": {"base", "data", "nn", "model", "retrieval"},
     "evaluation": {"base"},
     "baselines": {"base"},
 }

@@ -15,13 +15,19 @@ PairPlan::PairPlan(const Interactions& interactions, const PairSpec& spec, std::
       pools_(pools),
       plan_(interactions, spec.batches, seed, lists),
       column_(static_cast<std::size_t>(interactions.num_items()), -1) {
-  check_at_least("PairPlan", "negatives", spec.negatives, 0);
-  check_size("PairPlan", "negatives of the batches", spec.batches.negatives.count, "none", 0);
-  if (pools) pools->check("PairPlan", interactions.num_queries(), interactions.num_items());
+  constexpr const char* kName = "PairPlan";
+  check_at_least(kName, "negatives", spec.negatives, 0);
+  check_size(kName, "negatives of the batches", spec.batches.negatives.count, "none", 0);
+  if (pools) {
+    check_size(kName, "size of pool offsets", std::ssize(pools->offsets), "num_queries of the interactions + 1",
+               interactions.num_queries() + 1);
+    check_offsets(kName, "pool offsets", pools->offsets, std::ssize(pools->items));
+    check_rows(kName, "pool items", pools->items, interactions.num_items());
+  }
   if (targets.empty()) return;
   const auto& pairs = interactions.pairs();
-  check_rows("PairPlan", "numbers of pairs", pairs, std::ssize(targets));
-  check_finite("PairPlan", "targets", targets);
+  check_at_least(kName, "size of targets", std::ssize(targets), Index{*std::max_element(pairs.begin(), pairs.end())} + 1);
+  check_finite(kName, "targets", targets);
 }
 
 void PairPlan::write(Index epoch, Index batch, PairBatch& out) {

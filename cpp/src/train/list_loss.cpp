@@ -20,7 +20,8 @@ struct Cost {
   double loss, slope;
 };
 
-/// log(sigmoid(a) - sigmoid(b)) for a > b is log(1 - exp(b - a)) - softplus(-a) - softplus(b), which no cancellation spoils.
+/// log(sigmoid(a) - sigmoid(b)) for a > b is log(1 - exp(b - a)) - softplus(-a) - softplus(b), which no cancellation spoils:
+/// b - a is a difference of cuts, whatever the score.
 Cost ordinal(const std::vector<double>& cuts, double score, double target) {
   const auto level = static_cast<std::size_t>(target);
   const bool has_upper = level < cuts.size(), has_lower = level > 0;
@@ -28,7 +29,7 @@ Cost ordinal(const std::vector<double>& cuts, double score, double target) {
   Cost cost{0, 0};
   if (has_upper) cost = {softplus(-upper), sigmoid(-upper)};
   if (has_lower) cost = {cost.loss + softplus(lower), cost.slope - sigmoid(lower)};
-  if (has_upper && has_lower) cost.loss -= std::log(-std::expm1(lower - upper));
+  if (has_upper && has_lower) cost.loss -= std::log(-std::expm1(cuts[level - 1] - cuts[level]));
   return cost;
 }
 
@@ -131,10 +132,26 @@ void ListLoss::check() const {
   check_positive(kName, "delta", delta);
   check_at_least(kName, "cutoff", cutoff, 1);
   if (kind == ListLossKind::kOrdinal) check_at_least(kName, "number of cuts", std::ssize(cuts), 1);
+  for (std::size_t k = 0; k < cuts.size(); ++k)
+    if (!std::isfinite(cuts[k]))
+      fail(kName, "cuts[" + std::to_string(k) + "] is " + shown(cuts[k]) + ", but must be a finite number");
   for (std::size_t k = 1; k < cuts.size(); ++k)
     if (!(cuts[k] > cuts[k - 1]))
       fail(kName, "cuts[" + std::to_string(k) + "] is " + shown(cuts[k]) + ", but must be above cuts[" + std::to_string(k - 1) +
                       "], which is " + shown(cuts[k - 1]));
+}
+
+void ListLoss::check_targets(std::string_view function, std::span<const float> targets) const {
+  check_finite(function, "targets", targets);
+  if (kind == ListLossKind::kSoftmax || kind == ListLossKind::kLambda) check_not_negative(function, "targets", targets);
+  const bool is_level = kind == ListLossKind::kOrdinal;
+  if (!is_level && kind != ListLossKind::kLogistic) return;
+  const auto highest = static_cast<float>(is_level ? cuts.size() : 1);
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    if (targets[i] < 0 || targets[i] > highest || (is_level && targets[i] != std::trunc(targets[i])))
+      fail(function, "targets[" + std::to_string(i) + "] is " + shown(static_cast<double>(targets[i])) +
+                         (is_level ? ", but must be a level, a whole number in [0, " + std::to_string(cuts.size()) + "]"
+                                   : ", but must be in [0, 1] with the logistic loss"));
 }
 
 template <class Scalar>

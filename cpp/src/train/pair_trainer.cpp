@@ -1,12 +1,16 @@
 #include "twotower/train/pair_trainer.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "twotower/base/check.hpp"
 
 namespace twotower::train {
+namespace {
+
+constexpr const char* kName = "PairTrainer";
+
+}  // namespace
 
 PairTrainer::PairTrainer(model::PairScorer<float>& model, const model::SideData& users, const model::SideData& items,
                          const data::Interactions& interactions, const PairTrainerSpec& spec, const PairExtras& extras)
@@ -16,15 +20,12 @@ PairTrainer::PairTrainer(model::PairScorer<float>& model, const model::SideData&
       spec_(spec),
       extras_(extras),
       plan_(interactions, spec.pairs, spec.seed, extras.targets, extras.pools, extras.lists),
-      optimizer_(spec.optimizer, model.parameters()),
-      row_gradients_(model.parameters().tables.size()),
-      darena_(model.parameters().arena.size()) {
-  constexpr const char* kName = "PairTrainer";
-  check_at_least(kName, "epochs", spec.epochs, 1);
+      course_(kName, model.parameters(), {spec.optimizer, spec.schedule, spec.epochs}, plan_.batches_per_epoch()),
+      row_gradients_(model.parameters().tables.size()) {
   check_in_range(kName, "shrink", spec.shrink, 0, 1e6);
   check_in_range(kName, "bias_shrink", spec.bias_shrink, 0, 1e6);
-  spec.schedule.check();
   spec.loss.check();
+  spec.loss.check_targets(kName, extras.targets);
   check_size(kName, "rows of the user features", users.entities->rows(), "num_queries of the interactions",
              interactions.num_queries());
   check_size(kName, "rows of the item features", items.entities->rows(), "num_items of the interactions",
@@ -48,44 +49,28 @@ PairTrainer::PairTrainer(model::PairScorer<float>& model, const model::SideData&
   check_size(kName, "width of given_users", extras.given_users->cols(), "width of given_items", extras.given_items->cols());
 }
 
-double PairTrainer::learning_rate() const {
-  return spec_.schedule.learning_rate(std::min(step_, total_steps() - 1), total_steps());
-}
-
 Progress PairTrainer::run_steps(Index count, const Threads& threads) {
-  check_at_least("PairTrainer", "number of steps", count, 1);
-  Progress progress;
-  for (; progress.steps < count && step_ < total_steps(); ++progress.steps) {
-    progress.loss += run_step(threads);
-    progress.examples += std::ssize(batch_.targets);
-  }
-  if (progress.steps > 0) progress.loss /= static_cast<double>(progress.steps);
-  return progress;
+  return course_.run(count, threads, [&] { return Course::Step{run_step(threads), std::ssize(batch_.targets)}; });
 }
 
 double PairTrainer::run_step(const Threads& threads) {
-  plan_.write(step_ / steps_per_epoch(), step_ % steps_per_epoch(), batch_);
+  const Index step = course_.step();
+  plan_.write(step / steps_per_epoch(), step % steps_per_epoch(), batch_);
   if (extras_.given_users) write_given(threads);
-  auto& parameters = model_.parameters();
-  const nn::Pass pass{true, spec_.seed, static_cast<std::uint64_t>(step_), 0};
+  const nn::Pass pass{true, spec_.seed, static_cast<std::uint64_t>(step), 0};
   const model::PairRows pairs = rows();
   model_.prepare(users_, items_, pairs, pass, scratch_);
   sort_touches(threads);
-  for (std::size_t table = 0; table < row_gradients_.size(); ++table)
-    optimizer_.catch_up(parameters, static_cast<Index>(table), row_gradients_[table].rows(), threads);
+  course_.catch_up(row_gradients_, threads);
 
   model_.forward(users_, items_, pairs, scratch_, pass, threads);
   const double loss =
       spec_.loss.operator()<float>(batch_.offsets, scratch_.scores, batch_.targets, batch_.weights, scratch_.dscores, threads);
   if (!std::isfinite(loss)) explain_failure(loss);
 
-  std::fill(darena_.begin(), darena_.end(), 0.0F);
+  darena_.assign(model_.parameters().arena.size(), 0.0F);
   model_.backward(users_, items_, pairs, scratch_, darena_, spec_.shrink, spec_.bias_shrink, pass, threads);
-  optimizer_.begin_step(learning_rate());
-  for (std::size_t table = 0; table < row_gradients_.size(); ++table)
-    optimizer_.update_rows(parameters, static_cast<Index>(table), row_gradients_[table], threads);
-  optimizer_.update_arena(parameters, darena_);
-  ++step_;
+  course_.update(row_gradients_, darena_, threads);
   return loss;
 }
 
@@ -116,13 +101,10 @@ void PairTrainer::sort_touches(const Threads& threads) {
 }
 
 void PairTrainer::explain_failure(double loss) const {
-  const std::string culprit = !scratch_.user.y.allFinite()   ? "the user tower's vectors are not finite"
-                              : !scratch_.item.y.allFinite() ? "the item tower's vectors are not finite"
-                                                             : "both towers' vectors are finite, the scores are not";
-  fail_numerically("PairTrainer", "the loss is " + shown(loss) + " at step " + std::to_string(step_) + " (epoch " +
-                                      std::to_string(step_ / steps_per_epoch() + 1) + ", learning rate " +
-                                      shown(learning_rate()) + "): " + culprit +
-                                      "; try a smaller learning rate, more shrinkage or fewer extreme feature values");
+  const char* culprit = !scratch_.user.y.allFinite()   ? "the user tower's vectors are not finite"
+                        : !scratch_.item.y.allFinite() ? "the item tower's vectors are not finite"
+                                                       : "both towers' vectors are finite, the scores are not";
+  course_.give_up(loss, culprit, "a smaller learning rate, more shrinkage or fewer extreme feature values");
 }
 
 }  // namespace twotower::train

@@ -34,7 +34,7 @@ class PairPlan {
   /// Keeps references to `interactions` and views of the rest.
   ///
   /// targets     (pairs of the interactions) what each is worth; empty: 1. Negatives are worth 0.
-  /// pools       a list of items a query, negatives to draw from; null: the catalogue
+  /// pools       a list of items a query, negatives to draw from; null: the catalogue. Weights are not read.
   /// lists       as BatchPlan has them
   /// Throws      invalid_argument and out_of_range where sizes do not fit or a target is not finite
   PairPlan(const Interactions& interactions, const PairSpec& spec, std::uint64_t seed, std::span<const float> targets = {},

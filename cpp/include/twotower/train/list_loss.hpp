@@ -2,7 +2,7 @@
 // Losses of scores that stand in lists: what a ranker learns from. Sees scores and targets, never a model.
 #include <cstdint>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "twotower/base/parallel.hpp"
@@ -22,19 +22,23 @@ namespace twotower::train {
 /// or at the list as a whole:
 ///   Softmax    -sum of p_i log softmax(s)_i, with p_i = t_i / sum of t, t >= 0; a list of zeros costs nothing
 ///
-/// Source      Huber 1964; McCullagh 1980, "Regression models for ordinal data"; Rendle et al. 2009, "BPR", arXiv:1205.2618;
-/// Burges 2010, "From RankNet to LambdaRank to LambdaMART";
+/// Source      Huber 1964, "Robust estimation of a location parameter"; McCullagh 1980, "Regression models for ordinal data";
+///             Rendle et al. 2009, "BPR", arXiv:1205.2618; Burges 2010, "From RankNet to LambdaRank to LambdaMART";
 ///             Cao et al. 2007, "Learning to rank: from pairwise approach to listwise approach" (ListNet, top one)
 enum class ListLossKind : std::uint8_t { kSquared, kHuber, kLogistic, kOrdinal, kBpr, kLambda, kSoftmax };
 
 struct ListLoss {
   ListLossKind kind = ListLossKind::kSquared;
-  double delta = 1;          // Huber
-  Index cutoff = 10;         // Lambda: ranks that count in NDCG
-  std::vector<double> cuts;  // Ordinal: (levels - 1), ascending
+  double delta = 1;               // Huber
+  Index cutoff = 10;              // Lambda: ranks that count in NDCG
+  std::vector<double> cuts = {};  // Ordinal: (levels - 1), ascending
 
   /// Throws invalid_argument where delta or cutoff is out of range, or cuts do not ascend.
   void check() const;
+
+  /// Throws invalid_argument for a target that the kind has no meaning for: not finite, outside [0, 1] (Logistic), no level
+  /// (Ordinal), or negative (Lambda, Softmax).
+  void check_targets(std::string_view function, std::span<const float> targets) const;
 
   /// Whether a list of one pair, or one whose targets are all alike, teaches anything.
   bool is_pointwise() const { return kind <= ListLossKind::kOrdinal; }
@@ -43,8 +47,8 @@ struct ListLoss {
   /// weighing the sum of the weights of its pairs; Bpr and Lambda are the mean over a list's ordered pairs first.
   ///
   /// Shapes      offsets (lists + 1)    scores, targets, weights, dscores (pairs), dscores written
-  /// Requires    offsets ascend from 0 to pairs; finite targets, weights >= 0 that are not all 0
-  /// Throws      invalid_argument for sizes
+  /// Requires    targets as check_targets wants them, weights >= 0; where all are 0 the loss is 0
+  /// Throws      invalid_argument for sizes and for offsets that do not ascend from 0 to pairs
   /// Threads     each list by one task; the losses of blocks of lists are added in their order
   /// Cost        pairs, for Bpr and Lambda the sum of the lists' lengths squared
   template <class Scalar>

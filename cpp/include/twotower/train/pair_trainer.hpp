@@ -6,9 +6,8 @@
 
 #include "twotower/data/pair_plan.hpp"
 #include "twotower/model/pair_scorer.hpp"
+#include "twotower/train/course.hpp"
 #include "twotower/train/list_loss.hpp"
-#include "twotower/train/optimizer.hpp"
-#include "twotower/train/schedule.hpp"
 
 namespace twotower::train {
 
@@ -43,19 +42,18 @@ class PairTrainer {
   PairTrainer(model::PairScorer<float>& model, const model::SideData& users, const model::SideData& items,
               const data::Interactions& interactions, const PairTrainerSpec& spec, const PairExtras& extras = {});
 
-  Index steps_per_epoch() const { return plan_.batches_per_epoch(); }
-  Index total_steps() const { return spec_.epochs * steps_per_epoch(); }
-  Index step() const { return step_; }
-  double learning_rate() const;
+  Index steps_per_epoch() const { return course_.steps_per_epoch(); }
+  Index total_steps() const { return course_.total_steps(); }
+  Index step() const { return course_.step(); }
+  double learning_rate() const { return course_.learning_rate(); }
 
   /// Runs up to `count` steps, fewer where total_steps() is reached; examples are pairs, negatives counted.
   Progress run_steps(Index count, const Threads& threads);
 
-  void finish(const Threads& threads) { optimizer_.finish(model_.parameters(), threads); }
+  void finish(const Threads& threads) { course_.finish(threads); }
 
  private:
   double run_step(const Threads& threads);
-  void write_batch();
   void write_given(const Threads& threads);
   void sort_touches(const Threads& threads);
   [[noreturn]] void explain_failure(double loss) const;
@@ -66,8 +64,7 @@ class PairTrainer {
   PairTrainerSpec spec_;
   PairExtras extras_;
   data::PairPlan plan_;
-  Optimizer<float> optimizer_;
-  Index step_ = 0;
+  Course course_;
 
   // Scratch of a step.
   data::PairBatch batch_;
