@@ -176,6 +176,8 @@ def test_every_module_has_a_test_file() -> None:
         "models/_sides": "two_tower", "models/_rows": "two_tower", "models/_columns": "two_tower", "models/_choices": "two_tower",
         "models/_fitted": "two_tower", "models/_lesson": "two_tower", "models/_given": "histories", "models/_news": "growth",
         "models/_worded": "explain",
+        "models/_inputs": "two_tower", "models/_pair_towers": "ranker", "models/_pair_fitted": "ranker", "models/_pair_lesson": "ranker",
+        "models/_pair_model": "ranker", "models/_candidates": "ranker", "models/_targets": "ranker", "evaluation/_ratings": "evaluate",
     }  # fmt: skip
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests_py").rglob("test_*.py")}
     for path in modules():

@@ -334,7 +334,7 @@ def test_popularity_on_returning_users(
 
 # --- bad input --------------------------------------------------------------------------------------------------------
 
-NAMES = "recall, capped_recall, precision, ndcg, hit_rate, mrr, map, micro_recall, coverage, novelty"
+NAMES = "recall, capped_recall, precision, ndcg, hit_rate, mrr, map, micro_recall, coverage, novelty, rmse, mae, mse"
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ NAMES = "recall, capped_recall, precision, ndcg, hit_rate, mrr, map, micro_recal
             f"evaluate: metric 'HR@5' is unknown, but must be one of {NAMES}, as in 'recall@10'; "
             "did you mean 'hit_rate@5'?",
         ),
-        ("rmse", ValueError, f"evaluate: metric 'rmse' is unknown, but must be one of {NAMES}, as in 'recall@10'"),
+        ("xyz", ValueError, f"evaluate: metric 'xyz' is unknown, but must be one of {NAMES}, as in 'recall@10'"),
         ("ndcg", ValueError, "evaluate: metric 'ndcg' needs a cut-off of at least 1; write 'ndcg@10'"),
         (["recall@0"], ValueError, "evaluate: metric 'recall@0' needs a cut-off of at least 1; write 'recall@10'"),
         (["recall@x"], ValueError, "evaluate: metric 'recall@x' needs a cut-off of at least 1; write 'recall@10'"),
@@ -412,3 +412,68 @@ def test_bad_models_and_tables_are_refused(known: Known) -> None:
         ValueError, match=exactly("evaluate: on_unknown is 'warn', but must be one of 'skip', 'popular', 'raise'")
     ):
         evaluate(known, TEST, on_unknown="warn")
+
+
+# --- ratings ----------------------------------------------------------------------------------------------------------
+
+
+class Rating(Known, kind="test rating"):
+    """Predicts that the rating is what `Known` thinks."""
+
+    @property
+    def _predicts(self) -> str:
+        return "stars"
+
+    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
+        found: np.ndarray = self.scores[user_rows, item_rows]
+        return found
+
+
+# User 1: c is 7 and predicted 7, d is 5 and predicted 6. User 2: a is 4 and predicted 1. Nobody knows zebra and 9.
+STARS = TEST.assign(stars=[7.0, 5.0, 4.0, 3.0, 8.0, 1.0])
+
+
+def test_errors_of_ratings_are_over_all_rows_that_are_known() -> None:
+    # Errors 0, 1, -3, and b of user 3: 8 - 8 = 0.
+    row = one(evaluate(Rating().fit(TRAIN), STARS, ["mae", "mse", "rmse"]))
+    assert (row["mae"], row["mse"], row["rmse"]) == (1.0, 2.5, math.sqrt(2.5))
+    assert (row["ratings"], row["unknown_ratings"], row["users"]) == (4, 2, 3)
+
+
+def test_both_kinds_of_metrics_share_a_table() -> None:
+    table = evaluate([Rating().fit(TRAIN), Popularity().fit(TRAIN)], STARS, ["rmse", "ndcg@2"])
+    assert list(table.columns[:3]) == ["model", "rmse", "ndcg@2"]
+    assert np.isnan(table.rmse[1])
+    assert (
+        table["ndcg@2"].tolist()
+        == evaluate([Rating().fit(TRAIN), Popularity().fit(TRAIN)], STARS, "ndcg@2")["ndcg@2"].tolist()
+    )
+
+
+def test_what_is_wrong_with_ratings_is_named() -> None:
+    model = Rating().fit(TRAIN)
+    sentence = (
+        "evaluate: 'rmse' is of predicted ratings, but Popularity only ranks; give a model of ratings, such as RatingModel or "
+        "Ranker(target=\"rating\"), or metrics such as 'ndcg@10'"
+    )
+    with pytest.raises(ValueError, match=exactly(sentence)):
+        evaluate(Popularity().fit(TRAIN), STARS, "rmse")
+    with pytest.raises(
+        ValueError, match=exactly("evaluate: metric 'rmse@5' has a cut-off, but is of single ratings; write 'rmse'")
+    ):
+        evaluate(model, STARS, "rmse@5")
+    with pytest.raises(ValueError, match=r"did you mean 'mae'\?$"):
+        evaluate(model, STARS, "mean_absolute_error")
+    with pytest.raises(SchemaError, match="stars"):
+        evaluate(model, TEST, "rmse")
+    sentence = "evaluate: column 'stars' of test is missing or infinite in 1 row (first: 2); drop these rows"
+    with pytest.raises(DataError, match=exactly(sentence)):
+        evaluate(model, STARS.assign(stars=[1, 2, None, 3, 4, 5]), "mse")
+    with pytest.raises(UnknownIdError, match=r"column 'user_id' of test: 1 of 6 ids is unknown"):
+        evaluate(model, STARS, "mae", on_unknown="raise")
+    sentence = (
+        "evaluate: none of the 1 row of test has a user and an item that the models know; test on users and items of the training "
+        "part"
+    )
+    with pytest.raises(DataError, match=exactly(sentence)):
+        evaluate(model, STARS.tail(1), "mae")

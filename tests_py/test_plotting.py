@@ -189,3 +189,26 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(ImportError) as caught:
         tt.plotting.learning_curve(model)
     assert str(caught.value) == "learning_curve: matplotlib is not installed; run pip install 'twotower[plot]'"
+
+
+# --- feature crosses --------------------------------------------------------------------------------------------------
+
+
+def test_feature_crosses_have_a_cell_a_pair(parts: tuple[Any, Any, Any]) -> None:
+    ranker = tt.Ranker(loss="bpr", dim=4, epochs=1, verbose=0).fit(parts[0])
+    ax = tt.plotting.feature_crosses(ranker)
+    (image,) = ax.images
+    table = ranker.feature_importance(method="cross")
+    np.testing.assert_array_equal(image.get_array(), table[["user_id", "item_id"]])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["user_id", "item_id"]
+    assert inks(ax) > 0
+    with pytest.raises(TypeError, match=r"^feature_crosses: model is a Popularity, which has no features to weigh"):
+        tt.plotting.feature_crosses(tt.Popularity())
+
+
+def test_the_best_epoch_of_an_error_is_the_lowest(parts: tuple[Any, Any, Any]) -> None:
+    train, valid = (part.assign(rating=part.item_id % 5 + 1.0) for part in parts[:2])
+    ratings = tt.RatingModel(dim=4, epochs=4, patience=None, verbose=0).fit(train, eval_set=valid)
+    ax = tt.plotting.learning_curve(ratings)
+    (right,) = [other for other in ax.figure.axes if other is not ax]
+    assert right.lines[-1].get_xdata()[0] == ratings.best_epoch_

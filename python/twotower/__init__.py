@@ -21,6 +21,8 @@ _HOME = {
     "ItemIndex": "item_index",
     "Numeric": "schema",
     "Popularity": "models",
+    "Ranker": "models",
+    "RatingModel": "models",
     "Text": "schema",
     "Timestamp": "schema",
     "TwoTower": "models",
@@ -44,6 +46,8 @@ __all__ = [
     "ItemIndex",
     "Numeric",
     "Popularity",
+    "Ranker",
+    "RatingModel",
     "Text",
     "Timestamp",
     "TwoTower",
@@ -66,7 +70,7 @@ if TYPE_CHECKING:
     from twotower.evaluation import split
     from twotower.evaluation.evaluate import evaluate
     from twotower.item_index import ItemIndex
-    from twotower.models import Popularity, TwoTower, load
+    from twotower.models import Popularity, Ranker, RatingModel, TwoTower, load
     from twotower.schema import Categories, Category, History, Id, Numeric, Text, Timestamp, Vector
 
 

@@ -18,7 +18,7 @@ from twotower import frame_ids, ids
 from twotower.errors import DataError, SchemaError, count_of, first_five
 from twotower.ids import Array, IdColumn, IdType
 
-__all__ = ["elements", "matrix", "split"]
+__all__ = ["added", "elements", "matrix", "split"]
 
 Counts = npt.NDArray[np.int64]
 
@@ -58,6 +58,24 @@ def elements(series: Any, what: str) -> tuple[Counts, IdColumn]:
         return counts, ids.from_numpy(np.concatenate(rows), what)
     lists: Any = rows if np.ndarray not in kinds else (_plain_list(row) for row in rows)
     return counts, ids.from_objects(list(chain.from_iterable(lists)), what)
+
+
+def added(frame: Any, name: str, lists: list[list[str]]) -> Any:
+    """Give a table a column of lists of text; the native table of its kind.
+
+    Parameters
+    ----------
+    frame : narwhals.DataFrame (n rows)
+    name : str
+        Not there yet.
+    lists : list of list of str (n)
+    """
+    native = frame.to_native()
+    if frame.implementation is nw.Implementation.PANDAS:
+        column = nw.new_series(name, lists, backend="pandas").to_native()
+        return native.assign(**{name: column.set_axis(native.index)})
+    series = nw.new_series(name, lists, nw.List(nw.String), backend=frame.implementation)
+    return frame.with_columns(series).to_native()
 
 
 def split(column: IdColumn, separator: str) -> tuple[Counts, IdColumn]:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from twotower import frame_ids, frame_lists, frame_texts
 from twotower import ids as _ids
 from twotower.errors import DataError, SchemaError, count_of, first_five
+from twotower.frame_lists import added as with_lists
 from twotower.frame_texts import Texts
 from twotower.frame_texts import join as join_texts
 from twotower.ids import Array, IdColumn
@@ -45,6 +46,7 @@ __all__ = [
     "take",
     "texts",
     "times",
+    "with_lists",
 ]
 
 Frame: TypeAlias = "nw.DataFrame[Any]"

@@ -14,11 +14,12 @@ import numpy as np
 
 from twotower import frames
 from twotower.errors import DataError, NotFittedError
+from twotower.evaluation._metrics import RATING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["learning_curve", "long_tail", "recall_curves"]
+__all__ = ["feature_crosses", "learning_curve", "long_tail", "recall_curves"]
 
 # Told apart by people with any color vision, and in gray by their line styles (Okabe and Ito 2008, without the yellow).
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -32,7 +33,7 @@ def learning_curve(model: Any, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    model : TwoTower
+    model : TwoTower, Ranker, RatingModel
         Fitted.
     ax : matplotlib.axes.Axes, optional
         Where to draw. Default: the axes of a new figure.
@@ -75,7 +76,7 @@ def learning_curve(model: Any, *, ax: Axes | None = None) -> Axes:
         right.tick_params(length=0, labelcolor=_QUIET)
         for number, name in enumerate(names, start=1):
             values = curve.get_column(name).to_numpy()
-            best = int(np.argmax(values))
+            best = int(np.argmin(values) if name in RATING else np.argmax(values))
             label = f"{name} on the validation set (best: epoch {epochs[best]})"
             style = {"color": _COLORS[number % len(_COLORS)], "linestyle": _DASHES[number % len(_DASHES)]}
             lines += right.plot(epochs, values, label=label, marker=_marker(epochs), **style)
@@ -85,6 +86,61 @@ def learning_curve(model: Any, *, ax: Axes | None = None) -> Axes:
         ax.set_ylim(top=ax.get_ylim()[1] + 0.15 * np.ptp(ax.get_ylim()))
         right.legend(handles=lines, frameon=False, loc="upper center")
     ax.set_title("Learning curve", loc="left")
+    return ax
+
+
+def feature_crosses(model: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw which features a ranker's first cross layer multiplies with which: DCN-v2's map of feature interactions.
+
+    Parameters
+    ----------
+    model : Ranker
+        Fitted, with ``interaction="dcn"``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: the axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A row and a column a feature; the darker, the larger the norm of their block of the layer's matrix.
+
+    Raises
+    ------
+    NotFittedError, ValueError
+        `model` is not fitted, or has no cross layers.
+    TypeError
+        `model` has no features to weigh.
+    ImportError
+        matplotlib is not installed.
+
+    Notes
+    -----
+    Wang et al. 2021, "DCN V2", figure 7. The numbers are those of ``model.feature_importance(method="cross")``.
+
+    Examples
+    --------
+    >>> import twotower as tt
+    >>> from twotower import plotting
+    >>> data = tt.datasets.synthetic(200, 100, 4_000)
+    >>> model = tt.Ranker(loss="bpr", epochs=1, verbose=0).fit(data.ratings)
+    >>> [label.get_text() for label in plotting.feature_crosses(model).get_xticklabels()]
+    ['user_id', 'item_id']
+    """
+    if not hasattr(model, "feature_importance"):
+        raise TypeError(
+            f"feature_crosses: model is a {type(model).__name__}, which has no features to weigh; give a Ranker"
+        )
+    table = frames.table(model.feature_importance(method="cross"), "feature_crosses")
+    names = [str(name) for name in table.get_column("feature").to_list()]
+    norms = np.column_stack([table.get_column(name).to_numpy() for name in names])
+    ax = _axes("feature_crosses", ax)
+    image = ax.imshow(norms, cmap="Blues", vmin=0)
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    ax.set_yticks(range(len(names)), names)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0, labelcolor=_QUIET)
+    ax.figure.colorbar(image, ax=ax, label="norm of the block", fraction=0.046).outline.set_visible(False)
+    ax.set_title("Which features the first cross layer multiplies", loc="left")
     return ax
 
 

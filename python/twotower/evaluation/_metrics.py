@@ -1,8 +1,9 @@
-"""The names of metrics: `ndcg@10` or a function."""
+"""The names of metrics: `ndcg@10`, `rmse` or a function."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,19 @@ PER_USER = {
 }
 # Of all the lists together, from the core.
 OF_CATALOGUE = ("coverage", "novelty")
-NAMES = (*PER_USER, *OF_CATALOGUE)
+
+
+def _mse(predicted: np.ndarray, true: np.ndarray) -> float:
+    return float(np.mean(np.square(predicted.astype(np.float64) - true.astype(np.float64))))
+
+
+# Of predicted ratings, over all rows of a test together; less is better.
+RATING: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "rmse": lambda predicted, true: math.sqrt(_mse(predicted, true)),
+    "mae": lambda predicted, true: float(np.mean(np.abs(predicted.astype(np.float64) - true.astype(np.float64)))),
+    "mse": _mse,
+}
+NAMES = (*PER_USER, *OF_CATALOGUE, *RATING)
 # What other libraries call them.
 _FOREIGN = {
     "hr": "hit_rate",
@@ -42,6 +55,9 @@ _FOREIGN = {
     "dcg": "ndcg",
     "item_coverage": "coverage",
     "catalog_coverage": "coverage",
+    "root_mean_squared_error": "rmse",
+    "mean_absolute_error": "mae",
+    "mean_squared_error": "mse",
     "top_k_categorical_accuracy": "micro_recall",
     "factorized_top_k": "micro_recall",
 }
@@ -51,7 +67,8 @@ _FOREIGN = {
 class Metric:
     """One column of the table.
 
-    `function` is None for the metrics of this package; a function is given lists of `cutoff` items.
+    `function` is None for the metrics of this package; a function is given lists of `cutoff` items. Metrics of ratings have the
+    cut-off 0.
     """
 
     label: str
@@ -77,7 +94,7 @@ def parse(metrics: object) -> list[Metric]:
     if not given:
         raise ValueError("evaluate: metrics is empty, but must have at least one, such as 'recall@10'")
     named = [_parse_name(metric) for metric in given if isinstance(metric, str)]
-    depth = max((metric.cutoff for metric in named), default=10)
+    depth = max((metric.cutoff for metric in named), default=0) or 10
     parsed: dict[str, Metric] = {}
     for metric in given:
         if isinstance(metric, str):
@@ -100,9 +117,15 @@ def parse(metrics: object) -> list[Metric]:
 
 def _parse_name(metric: str) -> Metric:
     name, at, cutoff = metric.partition("@")
+    if name in RATING:
+        if at:
+            raise ValueError(f"evaluate: metric {metric!r} has a cut-off, but is of single ratings; write {name!r}")
+        return Metric(name, name, 0)
     if name not in NAMES:
-        near = _FOREIGN.get(name.lower()) or next(iter(difflib.get_close_matches(name.lower(), NAMES, n=1)), None)
-        cure = "" if near is None else f"; did you mean {f'{near}@{cutoff or 10}'!r}?"
+        lower = name.lower()
+        near = _FOREIGN.get(lower) or next(iter(difflib.get_close_matches(lower, NAMES, n=1)), None)
+        right = near if near in RATING else f"{near}@{cutoff or 10}"
+        cure = "" if near is None else f"; did you mean {right!r}?"
         raise ValueError(
             f"evaluate: metric {metric!r} is unknown, but must be one of {', '.join(NAMES)}, as in 'recall@10'{cure}"
         )

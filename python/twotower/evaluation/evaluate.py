@@ -1,4 +1,4 @@
-"""Ranking metrics of one or several models on the same test users, over the whole catalogue."""
+"""Metrics of one or several models on the same test: of lists over the whole catalogue, and of predicted ratings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from twotower import frames
 from twotower._core import core
 from twotower.errors import DataError, UnknownIdError, first_five
-from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, Metric, MetricFunction, parse
+from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, RATING, Metric, MetricFunction, parse
+from twotower.evaluation._ratings import measure_ratings
 from twotower.ids import IdColumn
 from twotower.item_lists import Filters, lists_of_pairs
 from twotower.models._asked import Asked, Given
@@ -35,7 +36,7 @@ def evaluate(
     on_unknown: str = "skip",
     n_jobs: int = -1,
 ) -> Any:
-    """Measure the lists of fitted models against interactions they have not seen.
+    """Measure the lists and the predicted ratings of fitted models against interactions they have not seen.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def evaluate(
         One row an interaction, with the models' user and item columns. A pair counts once. Where the models were given
         a `min_rating` and `test` has their `rating_col`, rows below it are not relevant; otherwise every row is.
     metrics : names or functions
-        Names are `metric@k` (see Notes). A function `f(ranked, relevant)` is given `ranked`, int32 (users, K), rows of
+        Names are `metric@k` for lists, and "rmse", "mae" and "mse" for ratings (see Notes). A function `f(ranked, relevant)` is given `ranked`, int32 (users, K), rows of
         the model's `item_ids_`, best first, padded with -1, where K is the largest cut-off among the names (10 without
         one), and `relevant`, a list of sorted int32 arrays, one a user, without the items that the model does not know;
         it returns one number a user, of which the mean is reported under the function's name.
@@ -67,18 +68,22 @@ def evaluate(
         - `users_without_test_items`: users that every model knows and that have no relevant row in `test`; they are
           left out of the averages, not counted as zero;
         - `unknown_users`: test users with relevant rows that at least one of the models does not know; with "skip",
-          `users` and `unknown_users` together are all users with relevant rows.
+          `users` and `unknown_users` together are all users with relevant rows;
+        - with a metric of ratings: `ratings`, rows whose rating was predicted, and `unknown_ratings`, rows whose user or item at
+          least one of the models that predict ratings does not know; they are left out for all of them.
+
+        A model that predicts no ratings has NaN in the columns of their metrics.
 
     Raises
     ------
     NotFittedError, SchemaError
         A model is not fitted; `test` lacks a column.
     UnknownIdError
-        A test user is unknown and `on_unknown` is "raise".
+        A test user is unknown and `on_unknown` is "raise"; with a metric of ratings an item too.
     DataError
-        `test` is empty, or has no user that can be measured.
+        `test` is empty, or has no user or no rating that can be measured.
     ValueError, TypeError
-        A metric's name is unknown, models do not go together, an option is out of range.
+        A metric's name is unknown, models do not go together, no model predicts ratings, an option is out of range.
 
     Notes
     -----
@@ -102,9 +107,11 @@ def evaluate(
     coverage@k       share of the model's items that are in somebody's first k
     novelty@k        mean over all list places of -log2(share of the item among the positives of `fit`); an item without
                      any counts as having one
+    rmse, mae, mse   root mean squared, mean absolute and mean squared difference of `predict` and the column that the model
+                     predicts, over all rows of `test` together
     ================ =======================================================================================
 
-    The first seven are averaged over users with equal weight. Every item the model knows is ranked (nothing is
+    The first seven are averaged over users with equal weight; a `min_rating` does not touch the last three. Every item the model knows is ranked (nothing is
     sampled); equal scores are ranked by the smaller row of `item_ids_`. Cost: that of `recommend` for the test users;
     memory for 8192 users at a time, one float64 a user and metric, and for coverage and novelty the lists of all users
     (int32).
@@ -120,10 +127,12 @@ def evaluate(
     """
     named = _named(models)
     columns = parse(metrics)
+    of_ratings = [metric for metric in columns if metric.name in RATING and metric.function is None]
     if on_unknown not in ("skip", "popular", "raise"):
         raise ValueError(f"evaluate: on_unknown is {on_unknown!r}, but must be one of 'skip', 'popular', 'raise'")
     # Read once: a lazy frame is collected here.
     table = frames.table(test, "evaluate: test")
+    errors, rating_counts = measure_ratings(named, table, of_ratings, on_unknown=on_unknown, num_threads=n_jobs)
     truth = _Truth.read(table, named)
     user_rows = {name: model._users.encode(truth.users) for name, model in named.items()}
     # The row where every model knows the user, -1 elsewhere.
@@ -147,20 +156,21 @@ def evaluate(
     values = []
     for name, model in named.items():
         relevant = truth.relevant(users, model._items.encode(truth.items))
-        values.append(
-            _measure(
-                model,
-                Asked(truth.users.take(users), user_rows[name][users], truth.moments(model, table, users)),
-                relevant,
-                columns,
-                filter_seen=filter_seen,
-                num_threads=n_jobs,
-            )
+        measured = _measure(
+            model,
+            Asked(truth.users.take(users), user_rows[name][users], truth.moments(model, table, users)),
+            relevant,
+            [metric for metric in columns if metric not in of_ratings],
+            filter_seen=filter_seen,
+            num_threads=n_jobs,
         )
+        values.append([(measured | errors[name])[metric.label] for metric in columns])
     result: dict[str, Any] = {"model": frames.ids(list(named), "evaluate: models")}
     for metric, column in zip(columns, zip(*values, strict=True), strict=True):
         result[metric.label] = np.array(column, dtype=np.float64)
-    result.update({name: np.full(len(named), count, dtype=np.int64) for name, count in counts.items()})
+    result.update(
+        {name: np.full(len(named), count, dtype=np.int64) for name, count in (counts | rating_counts).items()}
+    )
     return frames.build(table, result)
 
 
@@ -228,10 +238,10 @@ class _Truth:
         columns = [
             _agreed(named, option, "; fit them on tables with the same columns") for option in ("user_col", "item_col")
         ]
-        rating_col, min_rating = (
-            _agreed(named, option, ", since it tells which test rows are relevant; fit them with the same")
-            for option in ("rating_col", "min_rating")
-        )
+        why = ", since it tells which test rows are relevant; fit them with the same"
+        rating_col = min_rating = None
+        if any(getattr(model, "min_rating", None) is not None for model in named.values()):
+            rating_col, min_rating = (_agreed(named, option, why) for option in ("rating_col", "min_rating"))
         relevant = np.ones(len(table), dtype=np.bool_)
         if min_rating is not None and rating_col in table.columns:
             ratings = frames.numbers(
@@ -298,8 +308,10 @@ def _measure(
     *,
     filter_seen: bool,
     num_threads: int,
-) -> list[float]:
-    """Compute each metric; the lists of a pass are gone before those of the next are made."""
+) -> dict[str, float]:
+    """Compute each metric of lists by its label; the lists of a pass are gone before those of the next are made."""
+    if not metrics:
+        return {}
     depth = max(metric.cutoff for metric in metrics)
     per_user = [metric for metric in metrics if metric.name in PER_USER and metric.function is None]
     of_catalogue = [metric for metric in metrics if metric.name in OF_CATALOGUE and metric.function is None]
@@ -339,7 +351,7 @@ def _measure(
         names, cutoffs = [metric.name for metric in of_catalogue], [metric.cutoff for metric in of_catalogue]
         whole = core.catalogue_metrics(shown, model._item_counts, names, cutoffs)
         means.update(zip((metric.label for metric in of_catalogue), whole, strict=True))
-    return [float(means[metric.label]) for metric in metrics]
+    return {label: float(mean) for label, mean in means.items()}
 
 
 def _call(metric: Metric, ranked: np.ndarray, truth: _Relevant) -> np.ndarray:

@@ -16,6 +16,7 @@ from twotower.features._encoded import (
     stacked,
 )
 from twotower.features._encoder import FeatureEncoder, grown_shared, shared_vocabularies
+from twotower.features._tags import with_tags
 from twotower.features._times import seconds_of
 from twotower.vocabulary import Vocabulary
 
@@ -37,5 +38,6 @@ __all__ = [
     "split_list",
     "stacked",
     "title_without_year",
+    "with_tags",
     "year_from_title",
 ]

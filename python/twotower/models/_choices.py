@@ -97,7 +97,7 @@ def choose(model: TwoTower, pairs: core.Interactions, sides: Sides) -> dict[str,
         "temperature": float(model.temperature or temperature),
         "epochs": model.epochs or (15 if positives < 200_000 else 20 if positives < 5_000_000 else 10),
         "batch_size": batch,
-        "group_size": _group_size(model, sides),
+        "group_size": group_size(model, sides),
         "negatives": min(2048, items // 2) if model.negatives is None else model.negatives,
         "learning_rate": float(model.learning_rate or usual_rate(batch)),
         "random_state": secrets.randbits(48) if model.random_state is None else int(model.random_state),
@@ -117,7 +117,8 @@ def usual_rate(batch: int) -> float:
     return 0.01 if batch >= 4096 else 0.003
 
 
-def _group_size(model: TwoTower, sides: Sides) -> int:
+def group_size(model: Any, sides: Sides) -> int:
+    """How many rows of a user share a place in the batch."""
     history = sides.history
     in_order = history is not None and history.in_order
     single = "context_features" if sides.contexts is not None else f'encoder="{history.encoder}"' if in_order else None  # type: ignore[union-attr]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +12,10 @@ from twotower import frames, schema
 from twotower.features import FeatureEncoder, shared_vocabularies
 from twotower.models._contexts import resolve_contexts
 from twotower.models._histories import Histories, newest_positives, read_lists
-from twotower.models._reading import Reading
+from twotower.models._inputs import Widths
+from twotower.models._reading import Reading, column_options
 from twotower.models._sides import Side, SideName, Sides
-from twotower.models._towers import Widths
 from twotower.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from twotower.models.two_tower import TwoTower
 
 
 def history_of(features: Any) -> schema.History | None:
@@ -27,11 +24,12 @@ def history_of(features: Any) -> schema.History | None:
     return next((feature for feature in listed if isinstance(feature, schema.History)), None)
 
 
-def read_sides(model: TwoTower, reading: Reading) -> Sides:
+def read_sides(model: Any, reading: Reading) -> Sides:
     """Resolve and encode the features of users, items and the context."""
     users = schema.resolve(model.user_features, reading.users, model.user_col, side="users")
     items = schema.resolve(model.item_features, reading.items, model.item_col, side="items")
-    reserved = (model.item_col, model.rating_col, model.weight_col)
+    options = column_options(model)
+    reserved = [options[name] for name in ("item_col", "rating_col", "weight_col")]
     context = resolve_contexts(model.context_features, reading.table, model.user_col, reserved)
     wanted: list[tuple[SideName, schema.Resolved, frames.Frame | None, int]] = [
         ("user", users, reading.users, reading.pairs.users.size),
@@ -100,8 +98,8 @@ def read_histories(reading: Reading, history: schema.History | None) -> Past:
     return Past(mode, newest_positives(reading.lists, history.max_length))
 
 
-def fields_of(side: Side, widths: Widths) -> Iterator[schema.Field]:
-    """The lines of a side in the schema."""
+def fields_of(side: Side, widths: Widths, *, own_history: bool = False) -> Iterator[schema.Field]:
+    """The lines of a side in the schema; `own_history`: it shares no vectors with the items."""
     if side.id is not None:
         width = widths[side.name, ""]
         without = int(np.count_nonzero(side.codes == 0))
@@ -112,7 +110,8 @@ def fields_of(side: Side, widths: Widths) -> Iterator[schema.Field]:
     yield from side.encoder.fields(side.plural, named)
     if side.history is not None:
         width = widths["item", ""]
-        note = f"{side.history.encoder} of the newest {side.history.max_length} items, whose vectors it shares"
+        whose = "with vectors of their own" if own_history else "whose vectors it shares"
+        note = f"{side.history.encoder} of the newest {side.history.max_length} items, {whose}"
         yield schema.Field("History", side.plural, side.history.column, None, None, note, width, None)
     for left in side.left_out:
         yield schema.Field("left out", side.plural, left.column, note=left.reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,30 +14,34 @@ from twotower.models._histories import Histories
 from twotower.models._sides import Sides
 from twotower.models._towers import Architecture
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 Array = np.ndarray
 
 
-class Fitted:
-    """Towers with parameters, and the tables of all entities.
+class FittedTowers:
+    """Towers with parameters, and the tables of all entities; base of what differs in how the towers' vectors meet.
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture
+        Whose `build(sides)` makes the core's model.
     sides : Sides
-    model : core.TwoTower
+    model : core.TwoTower or core.PairScorer
     """
 
-    def __init__(self, architecture: Architecture, sides: Sides, model: core.TwoTower) -> None:
+    def __init__(self, architecture: Any, sides: Sides, model: Any) -> None:
         self.architecture, self.sides, self.model = architecture, sides, model
         self._user_tokens, self._item_tokens = sides.users.token_tables(), sides.items.token_tables()
 
     @classmethod
-    def build(cls, architecture: Architecture, sides: Sides) -> Fitted:
+    def build(cls, architecture: Any, sides: Sides) -> Self:
         return cls(architecture, sides, architecture.build(sides))
 
-    def with_sides(self, sides: Sides) -> Fitted:
+    def with_sides(self, sides: Sides) -> Self:
         """The same towers over other rows; what has not changed is kept."""
-        other = Fitted(self.architecture, sides, self.model)
+        other = type(self)(self.architecture, sides, self.model)
         for name, old, new in (("users", self.sides.users, sides.users), ("items", self.sides.items, sides.items)):
             if old is new and name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
@@ -72,12 +77,24 @@ class Fitted:
         contexts = self.sides.contexts
         return None if contexts is None else contexts.table_of(encode_now(contexts), 1)
 
+    # --- what a subclass gives ----------------------------------------------------------------------------------------
+
+    @property
+    def user_width(self) -> int:
+        """Columns of the vectors of users."""
+        raise NotImplementedError
+
+    def _encode_users(self, data: core.SideData, rows: Array, **given: Any) -> Array:
+        """The core's vectors of users; `given` are `contexts`, `history` and `num_threads`."""
+        raise NotImplementedError
+
     # --- vectors ------------------------------------------------------------------------------------------------------
 
     def item_vectors(self, num_threads: int, rows: Array | None = None) -> Array:
         """Vectors of items, float32 (n, width)."""
         wanted = np.arange(self.items.rows, dtype=np.int32) if rows is None else rows
-        return self.model.item_vectors(self.item_data(), wanted, num_threads=num_threads)
+        vectors: Array = self.model.item_vectors(self.item_data(), wanted, num_threads=num_threads)
+        return vectors
 
     def user_vectors(
         self, rows: Array, num_threads: int, *, given: UsersGiven | None = None, stored: Histories | None = None
@@ -94,7 +111,7 @@ class Fitted:
         stored : Histories, optional
             Of all known users; None where the model has no history.
         """
-        vectors = np.empty((len(rows), self.model.vector_width), dtype=np.float32)
+        vectors = np.empty((len(rows), self.user_width), dtype=np.float32)
         for strangers in (False, True):
             positions = np.flatnonzero((rows < 0) == strangers)
             if positions.size:
@@ -117,7 +134,7 @@ class Fitted:
             contexts, context_rows = self.now(), np.zeros(len(rows), dtype=np.int32)
         column = self.sides.history
         lists = None if stored is None or column is None else _histories_of(rows, given, stored, column.max_length)
-        return self.model.query_vectors(
+        return self._encode_users(
             self.user_data(entities, contexts),
             entity_rows,
             contexts=None if contexts is None else context_rows,
@@ -127,14 +144,28 @@ class Fitted:
 
     # --- sizes --------------------------------------------------------------------------------------------------------
 
-    def describe(self, pairs: core.Interactions, stored: Histories | None) -> str:
+    def describe(self, title: str, pairs: core.Interactions, stored: Histories | None) -> str:
         """One sentence before training starts: sizes, and what they cost."""
         numbers = sum(array.size for array in self.model.parameters().values())
         rows = sum(side.nbytes for side in self.sides) + (0 if stored is None else stored.nbytes)
         return (
-            f"TwoTower: {pairs.num_users:,} users, {pairs.num_items:,} items, {pairs.num_positives:,} positives; "
+            f"{title}: {pairs.num_users:,} users, {pairs.num_items:,} items, {pairs.num_positives:,} positives; "
             f"{numbers:,} parameters, about {mebibytes(numbers * 12)} with Adam's state, and {mebibytes(2 * rows)} of encoded rows"
         )
+
+
+class Fitted(FittedTowers):
+    """Two towers that meet in a dot product."""
+
+    architecture: Architecture
+    model: core.TwoTower
+
+    @property
+    def user_width(self) -> int:
+        return self.model.vector_width
+
+    def _encode_users(self, data: core.SideData, rows: Array, **given: Any) -> Array:
+        return self.model.query_vectors(data, rows, **given)
 
 
 def mebibytes(count: int) -> str:

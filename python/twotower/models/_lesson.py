@@ -88,7 +88,8 @@ class Exam:
 
 
 def read_exam(
-    model: TwoTower,
+    model: Any,
+    metric_name: str,
     eval_set: Any,
     users: Vocabulary,
     items: Vocabulary,
@@ -117,7 +118,7 @@ def read_exam(
     counted = held_out.user_rows >= 0
     if held_out.weights is not None:
         counted &= held_out.weights > 0
-    metric = parse(model.eval_metric)[0]
+    metric = parse(metric_name)[0]
     validation = Validation.read(
         held_out.user_rows[counted],
         held_out.item_rows[counted],
@@ -181,7 +182,7 @@ def teach(
     with Progress(
         "TwoTower", total_steps=trainer.total_steps, total_epochs=chosen["epochs"], verbose=model.verbose
     ) as progress:
-        text = fitted.describe(lesson.pairs, stored)
+        text = fitted.describe("TwoTower", lesson.pairs, stored)
         if exam is not None:
             text += (
                 f"; validating on {exam.validation.sample_text}, popularity has {exam.validation.label} {popular:.4f}"
@@ -190,12 +191,13 @@ def teach(
         outcome = train(
             trainer,
             fitted.model,
-            validation=None if exam is None else exam.validation,
+            label=None if exam is None else exam.validation.label,
             score=lambda: 0.0 if exam is None else exam.score(fitted, stored, num_threads),
             patience=model.patience,
             progress=progress,
             num_threads=num_threads,
         )
+    outcome.optimizer_state = trainer.optimizer_state()
     if exam is not None and popular is not None and not outcome.interrupted:
         best = max(outcome.curve[exam.validation.label])
         if best < popular:

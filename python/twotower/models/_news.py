@@ -18,10 +18,10 @@ from twotower.models._catalogue import Catalogue
 from twotower.models._columns import known_tables
 from twotower.models._fitted import Fitted
 from twotower.models._histories import Histories, check_weights, cut_into_groups, read_lists
+from twotower.models._inputs import id_table
 from twotower.models._lesson import Lesson
 from twotower.models._reading import column_options
 from twotower.models._sides import PLURAL, Side, Sides
-from twotower.models._towers import id_table
 from twotower.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -84,14 +84,15 @@ def read(
     """
     # Once: a lazy frame is collected here.
     table = frames.table(interactions, "fit: interactions")
+    options = column_options(model)
     pairs = encode_interactions(
         table,
-        **column_options(model),
+        **options,
         time_col=getattr(model, "time_col", None),
         users=None if users is None else catalogue_vocabulary(users, model.user_col, side="users"),
         items=None if items is None else catalogue_vocabulary(items, model.item_col, side="items"),
     )
-    weighted = check_weights(history, pairs.ratings, getattr(model, "rating_col", None), "fit")
+    weighted = check_weights(history, pairs.ratings, options["rating_col"], "fit")
     order = None if history is None or pairs.times is None else np.argsort(pairs.times, kind="stable")
     if order is not None:
         pairs = pairs.take(order)
@@ -116,6 +117,8 @@ def read(
 
 
 def column_options(model: Recommender) -> dict[str, Any]:
-    """The options that say how rows are read; None where a model has not got one."""
+    """The options that say how rows are read; None where a model has not got one. A target is read as a rating."""
     names = ("user_col", "item_col", "rating_col", "min_rating", "weight_col")
-    return {name: getattr(model, name, None) for name in names}
+    options = {name: getattr(model, name, None) for name in names}
+    target = getattr(model, "target", None)
+    return options if target is None else options | {"rating_col": target}

@@ -46,7 +46,8 @@ class Recommender(Remembering):
     - `_top_k(asked, k, ...)` and `_score_pairs(user_rows, item_rows, ...)`, whose scores are the same bits;
     - `_state()` and `_restore(meta, arrays)` for its own learned parts; ids, seen pairs, counts, the items' columns,
       removed items and options are kept here;
-    - where it can serve users that were not there in `fit`: `_serves_unknown` and `_read_users(frame, rows, ...)`.
+    - where it can serve users that were not there in `fit`: `_serves_unknown` and `_read_users(frame, rows, ...)`;
+    - where its scores are ratings: `_predicts`, the name of the column.
 
     Attributes
     ----------
@@ -62,6 +63,11 @@ class Recommender(Remembering):
     def _serves_unknown(self) -> bool:
         """Whether `_top_k` takes users of row -1: those that were not there in `fit`."""
         return False
+
+    @property
+    def _predicts(self) -> str | None:
+        """The column whose values `predict` predicts; None where scores only rank."""
+        return None
 
     def _read_users(self, frame: frames.Frame, rows: np.ndarray, where: str) -> Given | None:
         """Read what a frame of users brings beside their ids.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from twotower._core import core
+from twotower.models._asked import Lists
 from twotower.models._progress import Progress
 
 # Steps are asked for in runs of about this long, so that the bar moves and Ctrl-C is heard.
@@ -102,22 +103,33 @@ class Validation:
     ) -> float:
         """Mean of the metric over the users; `user_vectors` is asked for some of them by their places in `users`."""
         packed = core.ItemIndex(item_vectors, num_threads=num_threads)
+
+        def ranked(places: np.ndarray, seen: Lists) -> np.ndarray:
+            rows: np.ndarray = packed.top_k(
+                user_vectors(places), min(self.cutoff, packed.rows), num_threads=num_threads, **seen.arguments("seen")
+            )[0]
+            return rows
+
+        return self.score_lists(ranked, num_threads)
+
+    def score_lists(self, ranked: Callable[[np.ndarray, Lists], np.ndarray], num_threads: int) -> float:
+        """Mean of the metric over the users.
+
+        Parameters
+        ----------
+        ranked : function
+            Given places in `users` and what is left out for each: item rows int32, at most `cutoff` a user, best first.
+        num_threads : int
+        """
         values = []
         for start in range(0, len(self.users), 8192):
             part = slice(start, start + 8192)
             users = self.users[part]
-            ranked, _ = packed.top_k(
-                user_vectors(np.arange(start, start + len(users))),
-                min(self.cutoff, packed.rows),
-                seen_of_query=users,
-                seen_offsets=self.seen[0],
-                seen_items=self.seen[1],
-                num_threads=num_threads,
-            )
+            rows = ranked(np.arange(start, start + len(users)), Lists(users, *self.seen))
             offsets = self.offsets[start : start + len(users) + 1]
             values.append(
                 core.ranking_metrics(
-                    ranked,
+                    rows,
                     offsets - offsets[0],
                     self.items[offsets[0] : offsets[-1]],
                     self.counts[part],
@@ -144,20 +156,24 @@ def train(
     trainer: Any,
     model: Any,
     *,
-    validation: Validation | None,
+    label: str | None,
     score: Callable[[], float],
     patience: int | None,
     progress: Progress,
     num_threads: int,
+    rising: bool = True,
 ) -> Outcome:
     """Run all epochs, or fewer where validation stops it or a person does.
 
     Parameters
     ----------
-    trainer, model : core.Trainer, core.TwoTower
-    validation : Validation or None
+    trainer, model : core.Trainer, core.TwoTower, or core.PairTrainer, core.PairScorer
+    label : str or None
+        Name of the validation metric; None without a validation.
     score : function
         The validation metric of the model as it stands; called after each epoch when there is a validation.
+    rising : bool
+        Whether more of it is better.
     patience : int or None
         Stop after so many epochs without a better figure; None never stops.
 
@@ -167,7 +183,7 @@ def train(
         With the parameters of the best epoch where there is a validation, else of the last; after Ctrl-C those of the best
         epoch or, without a validation, of the last finished step.
     """
-    names = ["epoch", "loss", *([validation.label] if validation else [])]
+    names = ["epoch", "loss", *([label] if label else [])]
     outcome = Outcome(parameters={}, best_epoch=0, curve={name: [] for name in names})
     best = -np.inf
     try:
@@ -176,23 +192,24 @@ def train(
             notes = {}
             outcome.curve["epoch"].append(epoch)
             outcome.curve["loss"].append(loss)
-            if validation is not None:
+            if label is not None:
                 trainer.finish(num_threads)
                 figure = score()
-                outcome.curve[validation.label].append(figure)
-                notes = {validation.label: f"{figure:.4f}"}
-                if figure > best:
-                    best, outcome.best_epoch, outcome.parameters = figure, epoch, model.parameters()
+                outcome.curve[label].append(figure)
+                notes = {label: f"{figure:.4f}"}
+                if (figure if rising else -figure) > best:
+                    best = figure if rising else -figure
+                    outcome.best_epoch, outcome.parameters = epoch, model.parameters()
             progress.end_epoch(epoch, loss, notes)
-            if validation is not None and patience is not None and epoch - outcome.best_epoch >= patience:
+            if label is not None and patience is not None and epoch - outcome.best_epoch >= patience:
                 progress.say(
-                    f"stopped early: {validation.label} has not risen for {patience} epochs; the best was epoch {outcome.best_epoch}"
+                    f"stopped early: {label} has not {'risen' if rising else 'fallen'} for {patience} epochs; "
+                    f"the best was epoch {outcome.best_epoch}"
                 )
                 break
     except KeyboardInterrupt:
         outcome.interrupted = True
     trainer.finish(num_threads)
-    outcome.optimizer_state = trainer.optimizer_state()
     if not outcome.parameters:
         outcome.parameters, outcome.best_epoch = model.parameters(), len(outcome.curve["epoch"])
     return outcome

@@ -8,23 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from twotower import frames, schema
 from twotower.interactions import check_learnable
 from twotower.models._asked import Asked
 from twotower.models._choices import architecture, check_options, choose
-from twotower.models._columns import fields_of, history_of, read_histories, read_sides
+from twotower.models._columns import history_of, read_histories, read_sides
 from twotower.models._estimator import State
 from twotower.models._explain import Explaining
 from twotower.models._fitted import Fitted
-from twotower.models._given import UsersGiven, read_moments, read_users
+from twotower.models._given import UsersGiven
 from twotower.models._growth import Growing
-from twotower.models._histories import Histories
 from twotower.models._lesson import Lesson, read_exam, teach
 from twotower.models._options import named_options
 from twotower.models._reading import read
-from twotower.models._sides import Side, Sides
 from twotower.models._towers import Architecture
-from twotower.persistence import prefix, unprefix
 
 _CHOSEN = ("temperature", "epochs", "batch_size", "group_size", "negatives", "learning_rate", "random_state")
 
@@ -294,7 +290,11 @@ class TwoTower(Growing, Explaining, kind="two_tower"):
         chosen = choose(self, lists, sides)
         fitted = Fitted.build(architecture(self, chosen), sides)
         seen = (lists.seen_offsets, lists.seen_items)
-        exam = None if eval_set is None else read_exam(self, eval_set, pairs.users, pairs.items, sides, seen, "fit")
+        exam = (
+            None
+            if eval_set is None
+            else read_exam(self, self.eval_metric, eval_set, pairs.users, pairs.items, sides, seen, "fit")
+        )
         contexts = None if sides.contexts is None else sides.contexts.feature_table()
         lesson = Lesson(
             lists,
@@ -322,38 +322,7 @@ class TwoTower(Growing, Explaining, kind="two_tower"):
             raise KeyboardInterrupt
         return self
 
-    # --- what was learned ---------------------------------------------------------------------------------------------
-
-    @property
-    def schema_(self) -> schema.Schema:
-        """What became of each column of `users`, `items` and the context; prints as a table."""
-        self._check_fitted("schema_")
-        widths = self._architecture.widths(self._sides)
-        return schema.Schema(tuple(field for side in self._sides for field in fields_of(side, widths)))
-
-    @property
-    def learning_curve_(self) -> Any:
-        """One row an epoch: `epoch`, the mean `loss`, and the validation metric where there was an `eval_set`."""
-        self._check_fitted("learning_curve_")
-        columns = {
-            name: np.array(values, dtype=np.int64 if name == "epoch" else np.float64)
-            for name, values in self._curve.items()
-        }
-        return self._build(columns)
-
     # --- hooks --------------------------------------------------------------------------------------------------------
-
-    @property
-    def _serves_unknown(self) -> bool:
-        users = self._sides.users
-        return users.tells_strangers or users.unknown_share > 0
-
-    def _read_users(self, frame: frames.Frame, rows: np.ndarray, where: str) -> UsersGiven | None:
-        # The caller's line: above are _read_asked, recommend and its check of names.
-        return read_users(frame, rows, self._sides, self._items, where, stacklevel=6)
-
-    def _read_moments(self, frame: frames.Frame, where: str) -> UsersGiven | None:
-        return read_moments(frame, self._sides, where)
 
     def _user_vectors(self, asked: Asked, *, num_threads: int) -> np.ndarray:
         given = asked.given if isinstance(asked.given, UsersGiven) else None
@@ -361,39 +330,23 @@ class TwoTower(Growing, Explaining, kind="two_tower"):
 
     @property
     def _similarity_width(self) -> int:
-        return self._architecture.dim
+        return int(self._architecture.dim)
 
     # --- one file -----------------------------------------------------------------------------------------------------
 
     def _state(self) -> State:
-        meta: dict[str, Any] = {
-            "architecture": asdict(self._architecture),
-            "chosen": {name: getattr(self, f"{name}_") for name in _CHOSEN},
-            "best_epoch": self.best_epoch_,
-            "curve": self._curve,
-            "histories": {"there": self._histories is not None, "given": self._histories_given},
-            "sides": [side.name for side in self._sides],
-        }
-        arrays = prefix("parameters", self._parameters) | {"user_counts": self._user_counts}
-        if self._histories is not None:
-            arrays |= prefix("histories", self._histories.arrays())
-        for side in self._sides:
-            meta[side.name], side_arrays = side.state()
-            arrays |= prefix(side.name, side_arrays)
-        return meta, arrays
+        meta, arrays = self._learned_state()
+        meta["architecture"] = asdict(self._architecture)
+        meta["chosen"] = {name: getattr(self, f"{name}_") for name in _CHOSEN}
+        return meta, arrays | {"user_counts": self._user_counts}
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         if "sides" not in meta:
             raise ValueError("it was written before this version's towers; fit the model again")
         self._architecture = Architecture(**(meta["architecture"] | {"hidden": tuple(meta["architecture"]["hidden"])}))
-        self._sides = Sides(*(Side.from_state(name, meta[name], unprefix(name, arrays)) for name in meta["sides"]))
-        self._parameters = unprefix("parameters", arrays)
-        self._histories_given = meta["histories"]["given"]
-        kept = unprefix("histories", arrays)
-        self._histories = Histories.from_arrays(kept) if meta["histories"]["there"] else None
+        self._restore_learned(meta, arrays)
         self._user_counts = arrays["user_counts"]
         self._optimizer_state = None
         for name in _CHOSEN:
             setattr(self, f"{name}_", meta["chosen"][name])
-        self.best_epoch_, self._curve = meta["best_epoch"], meta["curve"]
         self._item_vectors_ = self._fitted().item_vectors(self._num_threads("load"))

@@ -1,0 +1,107 @@
+"""The core's objects of one model of pairs: what it gives for users, for items and for pairs of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from twotower._core import core
+from twotower.models._asked import Filters, Lists
+from twotower.models._fitted import FittedTowers
+from twotower.models._pair_towers import PairArchitecture
+
+Array = np.ndarray
+
+# Scores of a pass over the whole catalogue: 32 MiB of them, and twice that to sort.
+_SCORES_A_PASS = 2**23
+
+
+class FittedPairs(FittedTowers):
+    """Towers with parameters that meet in a head, and the tables of all entities.
+
+    Vectors of users and items carry their bias in the last column, so that scores need nothing else.
+    """
+
+    architecture: PairArchitecture
+    model: core.PairScorer
+
+    @property
+    def user_width(self) -> int:
+        return self.model.user_vector_width
+
+    def _encode_users(self, data: core.SideData, rows: Array, **given: Any) -> Array:
+        return self.model.user_vectors(data, rows, **given)
+
+    # --- a bare dot product as an index has it ------------------------------------------------------------------------
+
+    def queries(self, users: Array) -> Array:
+        """Vectors of users whose dot product with `indexed` is the score: u, bias and offset, 1."""
+        biases = users[:, -1:] + np.float32(self.architecture.offset)
+        return np.concatenate([users[:, :-1], biases, np.ones_like(biases)], axis=1)
+
+    @staticmethod
+    def indexed(items: Array) -> Array:
+        """Vectors of items for `queries`: v, 1, bias."""
+        return np.concatenate([items[:, :-1], np.ones_like(items[:, -1:]), items[:, -1:]], axis=1)
+
+    # --- pairs --------------------------------------------------------------------------------------------------------
+
+    def score(
+        self, users: Array, items: Array, user_rows: Array, item_rows: Array, given: Array | None, num_threads: int
+    ) -> Array:
+        """Scores float32 (n,) of pairs of rows of `users` and `items`; `given` float32 (n,) where the head reads it."""
+        if self.architecture.is_dot:
+            return core.score_pairs(
+                self.queries(users), self.indexed(items), user_rows, item_rows, num_threads=num_threads
+            )
+        return self.model.score(users, items, user_rows, item_rows, given=given, num_threads=num_threads)
+
+
+def ranked_pairs(
+    fitted: FittedPairs, users: Array, items: Array, k: int, seen: Lists | None, filters: Filters, num_threads: int
+) -> tuple[Array, Array]:
+    """Rank the whole catalogue for some users through the head.
+
+    Parameters
+    ----------
+    fitted : FittedPairs
+    users, items : float32 (n, width), (items, width)
+    k : int, from 1 to the number of items
+    seen : Lists, optional
+        About the same n users.
+    filters : Filters
+    num_threads : int
+
+    Returns
+    -------
+    rows, scores : int32 (n, k), float32 (n, k)
+        As `Recommender._top_k`.
+    """
+    rows, scores = np.empty((len(users), k), dtype=np.int32), np.empty((len(users), k), dtype=np.float32)
+    every = np.arange(len(items), dtype=np.int32)
+    step = max(1, _SCORES_A_PASS // len(items))
+    for start in range(0, len(users), step):
+        part = np.arange(start, min(start + step, len(users)))
+        of_pair = np.repeat(part.astype(np.int32), len(items))
+        found = fitted.score(users, items, of_pair, np.tile(every, len(part)), None, num_threads)
+        table = found.reshape(len(part), len(items))
+        _mask(table, None if seen is None else seen.take(part), filters.take(part))
+        order = np.argsort(-table, axis=1, kind="stable")[:, :k].astype(np.int32)
+        best = np.take_along_axis(table, order, axis=1)
+        rows[part], scores[part] = np.where(np.isneginf(best), -1, order), best
+    return rows, scores
+
+
+def _mask(table: Array, seen: Lists | None, filters: Filters) -> None:
+    """Minus infinity, in place, where an item must not appear."""
+    if filters.allowed is not None:
+        table[:, filters.allowed == 0] = -np.inf
+    for denied in (seen, filters.deny):
+        if denied is not None:
+            table[denied.pairs()] = -np.inf
+    if filters.allow is not None:
+        kept = np.zeros(table.shape, dtype=np.bool_)
+        kept[filters.allow.pairs()] = True
+        kept[filters.allow.of_query < 0] = True
+        table[~kept] = -np.inf
