@@ -10,6 +10,7 @@ void bind_text(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
 void bind_train(pybind11::module_& m);
 void bind_ranking(pybind11::module_& m);
+void bind_baselines(pybind11::module_& m);
 void bind_retrieval(pybind11::module_& m);
 void bind_evaluation(pybind11::module_& m);
 

@@ -12,5 +12,6 @@ PYBIND11_MODULE(TWOTOWER_MODULE, m) {
   twotower::bindings::bind_train(m);
   twotower::bindings::bind_retrieval(m);
   twotower::bindings::bind_ranking(m);
+  twotower::bindings::bind_baselines(m);
   twotower::bindings::bind_evaluation(m);
 }

@@ -33,4 +33,4 @@ def shared_data() -> SharedData:
 
 
 # Imported by tests, under its own name; collected for doctests as well it would define its class twice.
-collect_ignore = ["factors.py"]
+collect_ignore = ["factors.py", "rated.py"]

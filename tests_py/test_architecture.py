@@ -23,6 +23,7 @@ CPP_ARROWS = {
     "ranking": {"base", "data", "nn", "model", "retrieval"},
     "evaluation": {"base"},
     "baselines": {"base"},
+    "reranking": {"base"},
 }
 # Modules of the package from the bottom to the top; a module imports only from below, or from its own group.
 PYTHON_LEVELS = [
@@ -175,7 +176,11 @@ def test_every_module_has_a_test_file() -> None:
         "models/_remembered": "dot_product", "models/_where_text": "where",
         "models/_sides": "two_tower", "models/_rows": "two_tower", "models/_columns": "two_tower", "models/_choices": "two_tower",
         "models/_fitted": "two_tower", "models/_lesson": "two_tower", "models/_given": "histories", "models/_news": "growth",
-        "models/_worded": "explain",
+        "models/_worded": "explain", "models/_values": "diversify", "models/_diversity": "diversify",
+        "models/baselines/popularity": "baselines", "models/baselines/_popular": "baselines",
+        "models/baselines/_sparse": "item_knn", "models/baselines/_profiles": "item_knn",
+        "models/baselines/_words": "content_based", "models/baselines/_ratings": "bias_model",
+        "models/baselines/_seeds": "implicit_als",
         "models/_inputs": "two_tower", "models/_pair_towers": "ranker", "models/_pair_fitted": "ranker", "models/_pair_lesson": "ranker",
         "models/_pair_model": "ranker", "models/_candidates": "ranker", "models/_targets": "ranker", "evaluation/_ratings": "evaluate",
     }  # fmt: skip

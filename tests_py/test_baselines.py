@@ -133,3 +133,44 @@ def test_no_user_has_a_vector_of_its_own() -> None:
     model = Popularity().fit(interactions())
     assert not hasattr(model, "similar_items")
     assert not hasattr(model, "user_embeddings")
+
+
+FILMS = pd.DataFrame({"item_id": list("abcd"), "genres": [["x"], ["x", "y"], ["y"], ["z"]]})
+
+
+def test_ratings_may_make_an_item_popular() -> None:
+    # a (5 + 2 + 5) / 3, b (4 + 5) / 2, c 1, d 5; the mean of all is 27 / 7.
+    found = scores(Popularity(method="mean_rating", rating_col="rating").fit(RATINGS))
+    assert found == pytest.approx({"d": 5, "b": 4.5, "a": 4, "c": 1})
+    found = scores(Popularity(method="weighted_rating", min_votes=1, rating_col="rating").fit(RATINGS))
+    mean = 27 / 7
+    assert found == pytest.approx({"d": (5 + mean) / 2, "b": (9 + mean) / 3, "a": (12 + mean) / 4, "c": (1 + mean) / 2})
+
+
+def test_only_the_newest_days_may_count() -> None:
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta([0, 1, 2, 3, 4, 5, 6], unit="D")
+    model = Popularity(period=3, time_col="time").fit(RATINGS.assign(time=days))
+    assert scores(model) == {"a": 1, "b": 1, "d": 1, "c": 0}
+    with pytest.raises(SchemaError, match=exactly("fit: period is 3 days, but time_col is None; pass time_col= too")):
+        Popularity(period=3).fit(RATINGS)
+
+
+def test_the_genres_of_a_user_may_count(tmp_path: Any) -> None:
+    model = Popularity(by="genres").fit(RATINGS, items=FILMS, users=pd.DataFrame({"user_id": [1, 2, 3, 4]}))
+    # User 3 met a (x) and d (z): half and half. Counts are 3, 2, 1, 1.
+    found = dict(rows(model.recommend([3], k=4, filter_seen=False)[["item_id", "score"]]))
+    assert found == {"a": 1.5, "b": 1.0, "d": 0.5, "c": 0.0}
+    # User 4 met nothing: x has 1.5 + 1.5 + 1, y 0.5 + 0.5 + 1, z 1 of 7.
+    found = dict(rows(model.recommend([4], k=4)[["item_id", "score"]]))
+    assert found == pytest.approx({"a": 3 * 4 / 7, "b": 2 * 6 / 7, "c": 2 / 7, "d": 1 / 7})
+    model.save(tmp_path / "model")
+    pd.testing.assert_frame_equal(load(tmp_path / "model").recommend(k=3), model.recommend(k=3))
+    sentence = (
+        "fit: by is 'genre', but items has no column of that name with lists or single values; did you mean 'genres'?"
+    )
+    with pytest.raises(SchemaError, match=exactly(sentence)):
+        Popularity(by="genre").fit(RATINGS, items=FILMS)
+    with pytest.raises(
+        SchemaError, match=exactly("fit: by is 'genres', but there is no table of items with columns; pass items=")
+    ):
+        Popularity(by="genres").fit(RATINGS)

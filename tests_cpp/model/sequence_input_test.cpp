@@ -56,6 +56,18 @@ data::Histories windows() {
   return made;
 }
 
+/// The gradient of a whole table.
+Matrix<double> dense_gradient(const Tower& tower, const TowerScratch<double>& scratch, Index table, Index rows) {
+  std::vector<nn::RowGradients<double>::Source> sources;
+  tower.add_sources<double>(table, scratch, sources);
+  nn::RowGradients<double> sums;
+  sums.sort(sources, rows);
+  Matrix<double> found(std::ssize(sums.rows()), sums.width()), dense = Matrix<double>::Zero(rows, kWidth);
+  sums.sum_all(Threads(), found);
+  for (Index k = 0; k < found.rows(); ++k) dense.row(sums.rows()[static_cast<std::size_t>(k)]) = found.row(k);
+  return dense;
+}
+
 struct World {
   data::FeatureTable entities = mixed_features(kEntities), items = mixed_features(kElements, 3), words = mixed_features(4, 4);
   Tower tower;
@@ -90,18 +102,8 @@ struct World {
     std::vector<double> arena(parameters.arena.size(), 0);
     tower.backward<double>(parameters, side(), batch(), scratch, arena, {true, 1, 1}, Threads(num_threads));
     std::vector<Matrix<double>> tables;
-    for (std::size_t table = 0; table < 2; ++table) {
-      std::vector<nn::RowGradients<double>::Source> sources;
-      tower.add_sources<double>(static_cast<Index>(table), scratch, sources);
-      nn::RowGradients<double> sums;
-      const auto& values = parameters.tables[table].values;
-      sums.sort(sources, values.rows());
-      Matrix<double> dense = Matrix<double>::Zero(values.rows(), values.cols());
-      Matrix<double> found(std::ssize(sums.rows()), values.cols());
-      if (found.size() > 0) sums.sum_all(Threads(1), found);
-      for (Index k = 0; k < found.rows(); ++k) dense.row(sums.rows()[static_cast<std::size_t>(k)]) = found.row(k);
-      tables.push_back(dense);
-    }
+    for (std::size_t table = 0; table < 2; ++table)
+      tables.push_back(dense_gradient(tower, scratch, static_cast<Index>(table), parameters.tables[table].values.rows()));
     return {arena, tables};
   }
 };
@@ -133,6 +135,56 @@ TEST_CASE("SequenceInput: gradients of tables and arena agree with differences t
     for (Index k = 0; k < parameters.tables[table].values.size(); ++k)
       compare(parameters.tables[table].values.data()[k], tables[table].data()[k]);
   CHECK(worst / largest < 1e-6);
+}
+
+TEST_CASE("SequenceInput: sums and rows read in place agree with the general way, which a second reader brings") {
+  using nn::MeanLength;
+  const model::SequenceEncoder encoder =
+      nn::MeanPool{kWidth, GENERATE(1.0, 0.8), GENERATE(MeanLength::kMean, MeanLength::kUnit, MeanLength::kRoot)};
+  const bool single = GENERATE(false, true);
+  const std::vector<model::Input> row{{0, 0, nn::Embedding{kWidth}}};
+  const std::vector<model::Input> several{{0, 0, nn::Embedding{kWidth}}, {1, 1, nn::Bag{kWidth}}};
+  World world(encoder, Join::kSum);
+  auto spec = spec_with(encoder, Join::kSum);
+  spec.sequences = {{SequenceSpec::kHistory, single ? row : several, encoder}};
+  world.tower = Tower(spec, 2);
+  const SideData side(world.entities, nullptr, {&world.items});
+  const std::vector<std::uint8_t> trainable{1, 1, 0, 1, 1, 1, 1};
+  const auto gradients = [&](bool second_reader) {
+    data::Histories histories;
+    histories.items = {1, 5, 5, 2, 0, 6, 3, 1};
+    histories.weights = {1, 0.5F, 2, 1, 1, 0, 3, 0};
+    histories.offsets = {0, 4, 4, 7, 8};
+    histories.lengths = {4, 0, 2, 1};
+    histories.readers = {0, 1, 2, 3, 4};
+    std::vector<Row> rows{4, 4, 0, 8};
+    Matrix<double> dy = world.dy.topRows(4);
+    if (second_reader) {
+      histories.lengths.push_back(0);
+      histories.readers.back() = 5;
+      rows.push_back(1);
+      dy.conservativeResize(5, dy.cols());
+      dy.row(4).setZero();
+    }
+    TowerRows batch(rows, {}, &histories);
+    batch.trainable_elements = trainable;
+    const nn::Pass pass{true, 1, 1};
+    TowerScratch<double> scratch;
+    world.tower.prepare<double>(side, batch, pass, scratch);
+    CHECK((scratch.sequences[0].summed == !second_reader && scratch.sequences[0].in_place == (!second_reader && single)));
+    world.tower.forward<double>(world.parameters, side, batch, scratch, pass, Threads(2));
+    scratch.dy = dy;
+    std::vector<double> arena(world.parameters.arena.size(), 0);
+    world.tower.backward<double>(world.parameters, side, batch, scratch, arena, pass, Threads(2));
+    std::vector<Matrix<double>> all{Eigen::Map<Matrix<double>>(arena.data(), 1, std::ssize(arena)), scratch.y.topRows(4)};
+    for (std::size_t table = 0; table < 2; ++table)
+      all.push_back(
+          dense_gradient(world.tower, scratch, static_cast<Index>(table), world.parameters.tables[table].values.rows()));
+    return all;
+  };
+  const auto wanted = gradients(true), got = gradients(false);
+  for (std::size_t k = 0; k < wanted.size(); ++k)
+    CHECK((got[k] - wanted[k]).cwiseAbs().maxCoeff() <= 1e-6 * (1 + wanted[k].cwiseAbs().maxCoeff()));  // weights are floats
 }
 
 TEST_CASE("SequenceInput: the same bytes for 1, 2 and 7 threads") {

@@ -141,6 +141,57 @@ TEST_CASE("MeanPool: a long sequence of old weight neither under- nor overflows"
   CHECK(run.y.row(0) == run.elements.row(1));
   CHECK(run.dpositions.row(0) == run.dy.row(0));
   CHECK((run.dpositions.bottomRows(4999).array() == 0).all());
+  std::vector<float> found(5000, 9);
+  pool.weigh(input.view(), found);
+  CHECK((found[0] == 1 && found[1] == 0 && found[4999] == 0));
+}
+
+TEST_CASE("MeanPool: one reader a sequence, the mean is the weighted sum, and gradients go by it") {
+  const MeanPool pool{GENERATE(1, 5, 64), GENERATE(1.0, 0.6), GENERATE(MeanLength::kMean, MeanLength::kUnit, MeanLength::kRoot)};
+  const bool weighted = GENERATE(false, true);
+  SequenceCase input;
+  input.add_stranger(weighted);
+  input.add({1, 2, 1, 3}, {1, 0.5F, 2, 1}, {4});
+  input.add({4, 2, 5, 3}, {2, 1, 0, 1}, {3});
+  input.add({}, {}, {0});
+  input.add({5, 1}, {0, 0}, {2});
+  input.add({2, 2, 4}, {1, 3, 0}, {0});
+  input.add_stranger(weighted);
+  const Sequences sequences = input.view();
+  REQUIRE(sequences.one_reader_each());
+  SequenceRun<double> run(pool, input), sums(pool, input);
+  run.step(pool, sequences, {});
+  std::vector<float> weights(static_cast<std::size_t>(sequences.positions()), 9);
+  Matrix<double> dsums = Matrix<double>::Constant(sequences.rows(), pool.width, 9);
+  pool.weigh(sequences, weights);
+  pool.forward<double>(sums.parameters.data(), sums.elements, sequences, sums.y, sums.cache, {});
+  pool.backward_to_sums<double>(sums.parameters.data(), sequences, sums.dy, dsums, sums.cache, sums.dparameters.data());
+  CHECK(twotower::test::same_bytes(sums.dparameters, run.dparameters));
+  for (Index s = 0; s < sequences.count(); ++s) {
+    Matrix<double> mean = Matrix<double>::Zero(1, pool.width);
+    double total = 0;
+    for (std::int64_t p = sequences.offsets[static_cast<std::size_t>(s)]; p < sequences.offsets[static_cast<std::size_t>(s) + 1];
+         ++p) {
+      const std::int64_t position = p - sequences.offsets[0];
+      const double weight = double{weights[static_cast<std::size_t>(position)]};
+      total += weight;
+      mean += weight * run.elements.row(sequences.codes[static_cast<std::size_t>(p)]);
+      const Matrix<double> wanted = run.dpositions.row(position), got = weight * dsums.row(s);
+      CHECK(twotower::test::distance(got, wanted) < 1e-6);  // weights are floats
+    }
+    if (total == 0)
+      CHECK(((dsums.row(s).array() == 0).all() && run.y.row(s) == run.parameters.leftCols(pool.width)));
+    else
+      CHECK(total == Approx(1));
+    if (total > 0 && pool.length == MeanLength::kMean) CHECK(twotower::test::distance<double, double>(mean, run.y.row(s)) < 1e-6);
+  }
+}
+
+TEST_CASE("Sequences: one reader each, or not") {
+  SequenceCase input = twotower::test::one_sequence({1, 2}, {}, {2});
+  CHECK(input.view().one_reader_each());
+  CHECK(input.view().part(0, 0).one_reader_each());
+  CHECK(!Sequences{input.offsets, input.codes, {}, input.readers, input.lengths}.one_reader_each());
 }
 
 TEST_CASE("MeanPool: readers in any order have the bits of ascending ones") {

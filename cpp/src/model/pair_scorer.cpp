@@ -13,8 +13,6 @@ namespace {
 constexpr const char* kName = "PairScorer";
 constexpr Index kTile = 32;  // rows up to which a head's input is filled, as Tower::encode does
 
-Index padded(Index width) { return (width + 15) / 16 * 16; }
-
 Index end_of(const std::optional<Tower>& tower, Index arena) { return arena + (tower ? tower->parameter_count() : 0); }
 
 std::optional<Tower> made(const std::optional<TowerSpec>& spec, Index arena) {
@@ -42,11 +40,24 @@ void find_borders(std::span<const Row> places, Index count, std::vector<Index>& 
 }  // namespace
 
 Index Meeting::width(Index user_width, Index item_width) const {
-  if ((product || dot) && user_width != item_width)
+  if ((product || dot || sum) && user_width != item_width)
     check_size(kName, "out_width of the user tower", user_width, "out_width of the item tower", item_width);
-  const Index width = (vectors ? user_width + item_width : 0) + (product ? user_width : 0) + (dot ? 1 : 0) + (given ? 1 : 0);
-  if (width == 0) fail(kName, "the meeting has no part; ask for vectors, product, dot or given");
+  if (split != 0)
+    check_in_range(kName, "split of the meeting", static_cast<double>(split), 1, static_cast<double>(user_width - 1));
+  const Index width = (vectors ? user_width + item_width : 0) + (product ? product_width(user_width) : 0) + (dot ? 1 : 0) +
+                      (given ? 1 : 0) + (sum ? sum_width(user_width) : 0);
+  if (width == 0) fail(kName, "the meeting has no part; ask for vectors, product, dot, given or sum");
   return width;
+}
+
+template <class Scalar>
+void HeadScratch<Scalar>::fit(Index rows, const nn::Sequential& head) {
+  const auto grow = [rows](Matrix<Scalar>& matrix, Index width) {
+    if (matrix.rows() < rows || matrix.cols() != width) matrix.resize(rows, width);
+  };
+  grow(joined, head.in_width());
+  grow(out, 1);
+  grow(cache, head.cache_width());
 }
 
 template <class Scalar>
@@ -73,16 +84,6 @@ PairScorer<Scalar>::PairScorer(const PairScorerSpec& spec)
 }
 
 template <class Scalar>
-Index PairScorer<Scalar>::gradient_begin() const {
-  return padded(joined_width());
-}
-
-template <class Scalar>
-Index PairScorer<Scalar>::head_begin() const {
-  return 2 * padded(joined_width());
-}
-
-template <class Scalar>
 void PairScorer<Scalar>::check(const SideData& users, const SideData& items) const {
   user_.check(users, parameters_);
   item_.check(items, parameters_);
@@ -103,7 +104,8 @@ void PairScorer<Scalar>::prepare(const SideData& users, const SideData& items, c
   if (item_bias_) item_bias_->prepare(items, rows.items, pass, scratch.item_bias);
   scratch.scores.resize(static_cast<std::size_t>(pairs));
   scratch.dscores.resize(static_cast<std::size_t>(pairs));
-  scratch.cache.resize(pairs, head_begin() + head_.cache_width());
+  const auto size = static_cast<std::size_t>(pairs * joined_width());
+  if (pass.training && scratch.djoined.size() < size) scratch.djoined.resize(size);
   find_borders(rows.user_of_pair, std::ssize(rows.users.entities), scratch.user_begin);
   find_borders(rows.item_of_pair, std::ssize(rows.items.entities), scratch.item_begin);
   scratch.by_item.resize(static_cast<std::size_t>(pairs));
@@ -130,34 +132,62 @@ void PairScorer<Scalar>::meet(const Scalar* u, const Scalar* v, float given, Sca
     joined = std::copy_n(u, a, joined);
     joined = std::copy_n(v, b, joined);
   }
-  if (meeting_.product) joined = std::transform(u, u + a, v, joined, std::multiplies<>());
+  if (meeting_.product) joined = std::transform(u, u + meeting_.product_width(a), v, joined, std::multiplies<>());
   if (meeting_.dot) {
     using Values = Eigen::Map<const Eigen::Array<Scalar, 1, Eigen::Dynamic>>;
     *joined++ = nn::ordered_sum(Values(u, a) * Values(v, a));
   }
-  if (meeting_.given) *joined = static_cast<Scalar>(given);
+  if (meeting_.given) *joined++ = static_cast<Scalar>(given);
+  if (meeting_.sum) std::transform(u + meeting_.split, u + a, v + meeting_.split, joined, std::plus<>());
 }
 
-// The other way: du and dv of one pair, written.
 template <class Scalar>
-void PairScorer<Scalar>::part(const Scalar* u, const Scalar* v, const Scalar* djoined, Scalar* du, Scalar* dv) const {
+void PairScorer<Scalar>::meet_block(const PairRows& rows, const PairScratch<Scalar>& scratch, Index begin,
+                                    Rows<Scalar> joined) const {
+  for (Index i = 0; i < joined.rows(); ++i) {
+    const auto pair = static_cast<std::size_t>(begin + i);
+    meet(scratch.user.y.row(rows.user_of_pair[pair]).data(), scratch.item.y.row(rows.item_of_pair[pair]).data(),
+         meeting_.given ? rows.given[pair] : 0, joined.row(i).data());
+  }
+}
+
+// The other way, for one pair.
+template <class Scalar>
+void PairScorer<Scalar>::add_to_user(const Scalar* v, const Scalar* djoined, Scalar* du) const {
+  const Index a = user_.out_width();
+  if (meeting_.vectors) {
+    for (Index k = 0; k < a; ++k) du[k] += djoined[k];
+    djoined += a + item_.out_width();
+  }
+  add_common(v, djoined, du);
+}
+
+template <class Scalar>
+void PairScorer<Scalar>::add_to_item(const Scalar* u, const Scalar* djoined, Scalar* dv) const {
   const Index a = user_.out_width(), b = item_.out_width();
   if (meeting_.vectors) {
-    std::copy_n(djoined, a, du);
-    std::copy_n(djoined + a, b, dv);
+    for (Index k = 0; k < b; ++k) dv[k] += djoined[a + k];
     djoined += a + b;
-  } else {
-    std::fill_n(du, a, Scalar{0});
-    std::fill_n(dv, b, Scalar{0});
   }
+  add_common(u, djoined, dv);
+}
+
+// Product, dot and sum treat both sides alike.
+template <class Scalar>
+void PairScorer<Scalar>::add_common(const Scalar* other, const Scalar* djoined, Scalar* own) const {
+  const Index width = user_.out_width();
   if (meeting_.product) {
-    for (Index k = 0; k < a; ++k) du[k] += djoined[k] * v[k];
-    for (Index k = 0; k < a; ++k) dv[k] += djoined[k] * u[k];
-    djoined += a;
+    const Index multiplied = meeting_.product_width(width);
+    for (Index k = 0; k < multiplied; ++k) own[k] += djoined[k] * other[k];
+    djoined += multiplied;
   }
-  if (!meeting_.dot) return;
-  for (Index k = 0; k < a; ++k) du[k] += *djoined * v[k];
-  for (Index k = 0; k < a; ++k) dv[k] += *djoined * u[k];
+  if (meeting_.dot) {
+    for (Index k = 0; k < width; ++k) own[k] += *djoined * other[k];
+    ++djoined;
+  }
+  if (meeting_.given) ++djoined;
+  if (!meeting_.sum) return;
+  for (Index k = meeting_.split; k < width; ++k) own[k] += djoined[k - meeting_.split];
 }
 
 template <class Scalar>
@@ -168,18 +198,15 @@ void PairScorer<Scalar>::forward(const SideData& users, const SideData& items, c
   if (user_bias_) user_bias_->forward(parameters_, users, rows.users, scratch.user_bias, pass, threads);
   if (item_bias_) item_bias_->forward(parameters_, items, rows.items, scratch.item_bias, pass, threads);
   threads.for_blocks(std::ssize(rows.user_of_pair), kBlock, [&](Index begin, Index end, Index) {
-    auto cache = scratch.cache.middleRows(begin, end - begin);
-    for (Index pair = begin; pair < end; ++pair) {
-      const Index user = rows.user_of_pair[static_cast<std::size_t>(pair)],
-                  item = rows.item_of_pair[static_cast<std::size_t>(pair)];
-      meet(scratch.user.y.row(user).data(), scratch.item.y.row(item).data(),
-           meeting_.given ? rows.given[static_cast<std::size_t>(pair)] : 0, scratch.cache.row(pair).data());
-    }
+    thread_local HeadScratch<Scalar> own;
+    own.fit(kBlock, head_);
+    const Index size = end - begin;
+    meet_block(rows, scratch, begin, own.joined.topRows(size));
     nn::Pass block = pass;
     block.first_row = begin;
-    RowMap<Scalar> scores(scratch.scores.data() + begin, end - begin, 1, Eigen::OuterStride<>(1));
-    head_.template forward<Scalar>(parameters_.arena.data() + head_arena_, cache.leftCols(joined_width()), scores,
-                                   cache.rightCols(head_.cache_width()), block);
+    RowMap<Scalar> scores(scratch.scores.data() + begin, size, 1, Eigen::OuterStride<>(1));
+    head_.template forward<Scalar>(parameters_.arena.data() + head_arena_, own.joined.topRows(size), scores,
+                                   own.cache.topRows(size), block);
     for (Index pair = begin; pair < end; ++pair) {
       Scalar& score = scratch.scores[static_cast<std::size_t>(pair)];
       score += offset_;
@@ -193,29 +220,37 @@ template <class Scalar>
 void PairScorer<Scalar>::backward(const SideData& users, const SideData& items, const PairRows& rows,
                                   PairScratch<Scalar>& scratch, std::span<Scalar> darena, double shrink, double bias_shrink,
                                   const nn::Pass& pass, const Threads& threads) const {
+  backward_head(rows, scratch, darena, shrink, bias_shrink, pass, threads);
+  backward_towers(users, items, rows, scratch, darena, pass, threads);
+}
+
+template <class Scalar>
+void PairScorer<Scalar>::backward_head(const PairRows& rows, PairScratch<Scalar>& scratch, std::span<Scalar> darena,
+                                       double shrink, double bias_shrink, const nn::Pass& pass, const Threads& threads) const {
   const Index pairs = std::ssize(rows.user_of_pair), blocks = (pairs + kBlock - 1) / kBlock;
   const Index blocks_a_group = std::max<Index>(1, (blocks + kGroups - 1) / kGroups);
   const Index groups = (blocks + blocks_a_group - 1) / blocks_a_group, own = head_.parameter_count();
   scratch.arenas.resize(std::max(scratch.arenas.size(), static_cast<std::size_t>(groups)));
   threads.for_blocks(blocks, blocks_a_group, [&](Index first, Index last, Index group) {
+    thread_local HeadScratch<Scalar> of_head;
+    of_head.fit(kBlock, head_);
     auto& arena = scratch.arenas[static_cast<std::size_t>(group)];
     arena.assign(static_cast<std::size_t>(own), Scalar{0});
     for (Index b = first; b < last; ++b) {
       const Index begin = b * kBlock, size = std::min(kBlock, pairs - begin);
       nn::Pass block = pass;
       block.first_row = begin;
-      auto cache = scratch.cache.middleRows(begin, size);
+      const auto joined = of_head.joined.topRows(size);
+      const Scalar* const parameters = parameters_.arena.data() + head_arena_;
+      meet_block(rows, scratch, begin, joined);
+      head_.template forward<Scalar>(parameters, joined, of_head.out.topRows(size), of_head.cache.topRows(size), block);
       const ConstRowMap<Scalar> dscores(scratch.dscores.data() + begin, size, 1, Eigen::OuterStride<>(1));
-      head_.template backward<Scalar>(parameters_.arena.data() + head_arena_, cache.leftCols(joined_width()),
-                                      cache.rightCols(head_.cache_width()), dscores,
-                                      cache.middleCols(gradient_begin(), joined_width()), arena.data(), block);
+      RowMap<Scalar> djoined(scratch.djoined.data() + begin * joined_width(), size, joined_width(),
+                             Eigen::OuterStride<>(joined_width()));
+      head_.template backward<Scalar>(parameters, joined, of_head.cache.topRows(size), dscores, djoined, arena.data(), block);
     }
   });
   sum_over_pairs(rows, scratch, shrink, bias_shrink, threads);
-  user_.backward(parameters_, users, rows.users, scratch.user, darena, pass, threads);
-  item_.backward(parameters_, items, rows.items, scratch.item, darena, pass, threads);
-  if (user_bias_) user_bias_->backward(parameters_, users, rows.users, scratch.user_bias, darena, pass, threads);
-  if (item_bias_) item_bias_->backward(parameters_, items, rows.items, scratch.item_bias, darena, pass, threads);
   if (own == 0 || groups == 0) return;
   std::vector<Scalar*> parts;
   parts.reserve(static_cast<std::size_t>(groups));
@@ -224,20 +259,25 @@ void PairScorer<Scalar>::backward(const SideData& users, const SideData& items, 
   for (Index k = 0; k < own; ++k) darena[static_cast<std::size_t>(head_arena_ + k)] += parts[0][k];
 }
 
+template <class Scalar>
+void PairScorer<Scalar>::backward_towers(const SideData& users, const SideData& items, const PairRows& rows,
+                                         PairScratch<Scalar>& scratch, std::span<Scalar> darena, const nn::Pass& pass,
+                                         const Threads& threads) const {
+  user_.backward(parameters_, users, rows.users, scratch.user, darena, pass, threads);
+  item_.backward(parameters_, items, rows.items, scratch.item, darena, pass, threads);
+  if (user_bias_) user_bias_->backward(parameters_, users, rows.users, scratch.user_bias, darena, pass, threads);
+  if (item_bias_) item_bias_->backward(parameters_, items, rows.items, scratch.item_bias, darena, pass, threads);
+}
+
 // The gradients of the towers' outputs: each vector's is the sum over its pairs, in their order, so that threads do not matter.
 template <class Scalar>
 void PairScorer<Scalar>::sum_over_pairs(const PairRows& rows, PairScratch<Scalar>& scratch, double shrink, double bias_shrink,
                                         const Threads& threads) const {
-  const Index a = user_.out_width(), b = item_.out_width(), pairs = std::ssize(rows.user_of_pair);
+  const Index pairs = std::ssize(rows.user_of_pair);
   const auto pull = static_cast<Scalar>(pairs > 0 ? shrink / static_cast<double>(pairs) : 0);
   const auto bias_pull = static_cast<Scalar>(pairs > 0 ? bias_shrink / static_cast<double>(pairs) : 0);
-  const auto add_pair = [&](Index pair, Scalar* du, Scalar* dv) {
-    part(scratch.user.y.row(rows.user_of_pair[static_cast<std::size_t>(pair)]).data(),
-         scratch.item.y.row(rows.item_of_pair[static_cast<std::size_t>(pair)]).data(),
-         scratch.cache.row(pair).data() + gradient_begin(), du, dv);
-  };
+  const auto gradient = [&](Index pair) { return scratch.djoined.data() + pair * joined_width(); };
   threads.for_blocks(std::ssize(rows.users.entities), 32, [&](Index begin, Index end, Index) {
-    RowVector<Scalar> du(a), dv(b);
     for (Index user = begin; user < end; ++user) {
       const Index first = scratch.user_begin[static_cast<std::size_t>(user)],
                   last = scratch.user_begin[static_cast<std::size_t>(user) + 1];
@@ -245,8 +285,8 @@ void PairScorer<Scalar>::sum_over_pairs(const PairRows& rows, PairScratch<Scalar
       sum = scratch.user.y.row(user) * (pull * static_cast<Scalar>(last - first));
       Scalar dbias = 0;
       for (Index pair = first; pair < last; ++pair) {
-        add_pair(pair, du.data(), dv.data());
-        sum += du;
+        const auto item = rows.item_of_pair[static_cast<std::size_t>(pair)];
+        add_to_user(scratch.item.y.row(item).data(), gradient(pair), sum.data());
         dbias += scratch.dscores[static_cast<std::size_t>(pair)];
       }
       if (user_bias_)
@@ -254,7 +294,6 @@ void PairScorer<Scalar>::sum_over_pairs(const PairRows& rows, PairScratch<Scalar
     }
   });
   threads.for_blocks(std::ssize(rows.items.entities), 32, [&](Index begin, Index end, Index) {
-    RowVector<Scalar> du(a), dv(b);
     for (Index item = begin; item < end; ++item) {
       const Index first = scratch.item_begin[static_cast<std::size_t>(item)],
                   last = scratch.item_begin[static_cast<std::size_t>(item) + 1];
@@ -263,8 +302,8 @@ void PairScorer<Scalar>::sum_over_pairs(const PairRows& rows, PairScratch<Scalar
       Scalar dbias = 0;
       for (Index place = first; place < last; ++place) {
         const Index pair = scratch.by_item[static_cast<std::size_t>(place)];
-        add_pair(pair, du.data(), dv.data());
-        sum += dv;
+        const auto user = rows.user_of_pair[static_cast<std::size_t>(pair)];
+        add_to_item(scratch.user.y.row(user).data(), gradient(pair), sum.data());
         dbias += scratch.dscores[static_cast<std::size_t>(pair)];
       }
       if (item_bias_)
@@ -345,14 +384,13 @@ template <class PairOf>
 void PairScorer<Scalar>::score_block(Index size, const PairOf& pair_of, std::span<Scalar> scores,
                                      HeadScratch<Scalar>& scratch) const {
   const Index filled = (size + kTile - 1) / kTile * kTile;
-  scratch.joined.resize(filled, joined_width());
-  scratch.cache.resize(filled, head_.cache_width());
-  scratch.out.resize(filled, 1);
+  scratch.fit(kBlock, head_);
   for (Index i = 0; i < filled; ++i) {
     const Pair<Scalar> pair = pair_of(std::min(i, size - 1));
     meet(pair.user, pair.item, pair.given, scratch.joined.row(i).data());
   }
-  head_.template forward<Scalar>(parameters_.arena.data() + head_arena_, scratch.joined, scratch.out, scratch.cache, nn::Pass{});
+  head_.template forward<Scalar>(parameters_.arena.data() + head_arena_, scratch.joined.topRows(filled),
+                                 scratch.out.topRows(filled), scratch.cache.topRows(filled), nn::Pass{});
   for (Index i = 0; i < size; ++i) {
     const Pair<Scalar> pair = pair_of(i);
     scores[static_cast<std::size_t>(i)] =
@@ -360,6 +398,8 @@ void PairScorer<Scalar>::score_block(Index size, const PairOf& pair_of, std::spa
   }
 }
 
+template struct HeadScratch<float>;
+template struct HeadScratch<double>;
 template class PairScorer<float>;
 template class PairScorer<double>;
 

@@ -18,6 +18,11 @@ void take_lists(const data::Bags& bags, std::span<const Row> rows, data::Histori
   out.assign({bags.offsets, bags.codes, bags.weights}, rows, std::numeric_limits<Index>::max());
 }
 
+template <class Scalar>
+ConstRowMap<Scalar> map_of(const Matrix<Scalar>& matrix) {
+  return {matrix.data(), matrix.rows(), matrix.cols(), Eigen::OuterStride<>(matrix.cols())};
+}
+
 }  // namespace
 
 SequenceInput::SequenceInput(SequenceSpec spec, Index arena_begin)
@@ -40,6 +45,10 @@ SequenceInput::SequenceInput(SequenceSpec spec, Index arena_begin)
 
 Index SequenceInput::width() const {
   return std::visit([](const auto& encoder) { return encoder.width; }, encoder_);
+}
+
+bool SequenceInput::sees_weighted_sum() const {
+  return std::visit([]<class E>(const E&) { return nn::SeesWeightedSum<E>; }, encoder_);
 }
 
 template <class Scalar>
@@ -73,10 +82,33 @@ void SequenceInput::prepare(const data::FeatureTable& entities, const data::Feat
   if (!reads_history()) take_lists(std::get<data::Bags>(entities.column(column_)), rows, scratch.lists);
   const data::Histories& lists = reads_history() ? *histories : scratch.lists;
 
+  scratch.summed = sees_weighted_sum() && sequences(histories, scratch).one_reader_each();
+  scratch.in_place = scratch.summed && find_rows(elements, lists, pass, scratch.codes);
+  if (!scratch.in_place) find_elements(elements, lists, trainable, pass, scratch);
+  scratch.y.resize(std::ssize(rows), width());
+  if (pass.training) find_touches(lists, sequences(histories, scratch), trainable, scratch);
+}
+
+/// Where an element is a row of one table and no more: true, and the row of each position is written.
+bool SequenceInput::find_rows(const data::FeatureTable& elements, const data::Histories& lists, const nn::Pass& pass,
+                              std::vector<Row>& codes) const {
+  const Input& input = elements_.list()[0];
+  if (elements_.list().size() > 1 || !std::holds_alternative<nn::Embedding>(input.encoder)) return false;
+  if (pass.training && input.unknown_share > 0) return false;
+  const auto& rows = std::get<data::Codes>(elements.column(input.column)).codes;
+  codes.clear();
+  for (const Row item : lists.items) codes.push_back(rows[static_cast<std::size_t>(item)]);
+  return true;
+}
+
+/// Writes the distinct elements of the batch, the place of each position among them, and what their inputs note.
+template <class Scalar>
+void SequenceInput::find_elements(const data::FeatureTable& elements, const data::Histories& lists,
+                                  std::span<const std::uint8_t> trainable, const nn::Pass& pass,
+                                  SequenceScratch<Scalar>& scratch) const {
   scratch.place.resize(static_cast<std::size_t>(elements.rows()), -1);
   scratch.elements.clear();
   scratch.codes.resize(lists.items.size());
-  scratch.touches.clear();
   for (std::size_t p = 0; p < lists.items.size(); ++p) {
     Row& place = scratch.place[static_cast<std::size_t>(lists.items[p])];
     if (place < 0) {
@@ -84,30 +116,55 @@ void SequenceInput::prepare(const data::FeatureTable& entities, const data::Feat
       scratch.elements.push_back(lists.items[p]);
     }
     scratch.codes[p] = place;
-    if (pass.training) scratch.touches.push_back({place, static_cast<Row>(p), 1});
   }
   for (const Row element : scratch.elements) scratch.place[static_cast<std::size_t>(element)] = -1;
 
   // Products over elements come in whole tiles, so that an element's vector does not depend on which others are there.
   const Index count = std::ssize(scratch.elements), filled = (count + 31) / 32 * 32;
-  scratch.x.resize(filled, width());
-  scratch.y.resize(std::ssize(rows), width());
   if (filled > count) scratch.elements.resize(static_cast<std::size_t>(filled), scratch.elements.back());
+  scratch.x.resize(filled, width());
+  if (pass.training) scratch.dx.resize(filled, width());
   elements_.prepare({&elements}, {scratch.elements, {}, trainable}, pass, scratch.inputs);
-  if (!pass.training) return;
-  scratch.dx.resize(filled, width());
-  scratch.dpositions.resize(std::ssize(lists.items), width());
+}
+
+/// Writes who gets the gradient of what is seen, so that backward has only to sum.
+template <class Scalar>
+void SequenceInput::find_touches(const data::Histories& lists, const nn::Sequences& all, std::span<const std::uint8_t> trainable,
+                                 SequenceScratch<Scalar>& scratch) const {
+  scratch.dseen.resize(scratch.summed ? all.rows() : all.positions(), width());
+  scratch.touches.clear();
+  if (scratch.summed) {
+    scratch.weights.resize(lists.items.size());
+    std::visit(
+        [&](const auto& encoder) {
+          if constexpr (nn::SeesWeightedSum<std::remove_cvref_t<decltype(encoder)>>) encoder.weigh(all, scratch.weights);
+        },
+        encoder_);
+    const bool some_stay = scratch.in_place && !trainable.empty();
+    for (std::size_t s = 0; s + 1 < lists.offsets.size(); ++s)
+      for (auto p = static_cast<std::size_t>(lists.offsets[s]); p < static_cast<std::size_t>(lists.offsets[s + 1]); ++p)
+        if (!some_stay || trainable[static_cast<std::size_t>(lists.items[p])] != 0)
+          scratch.touches.push_back({scratch.codes[p], static_cast<Row>(s), scratch.weights[p]});
+  } else {
+    for (std::size_t p = 0; p < scratch.codes.size(); ++p) scratch.touches.push_back({scratch.codes[p], static_cast<Row>(p), 1});
+  }
+  if (scratch.in_place) return;
+  const typename nn::RowGradients<Scalar>::Source source{scratch.touches, map_of(scratch.dseen)};
+  scratch.element_gradients.sort({&source, 1}, scratch.dx.rows());
 }
 
 template <class Scalar>
 void SequenceInput::forward(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& elements,
                             const data::Histories* histories, SequenceScratch<Scalar>& scratch, const nn::Pass& pass,
                             const Threads& threads) const {
-  threads.for_blocks(std::ssize(scratch.elements), kElementBlock, [&](Index begin, Index end, Index) {
-    Rows<Scalar> block = scratch.x.middleRows(begin, end - begin);
-    block.setZero();
-    elements_.forward<Scalar>(parameters, {&elements}, {scratch.elements, {}}, scratch.inputs, begin, block);
-  });
+  if (!scratch.in_place)
+    threads.for_blocks(std::ssize(scratch.elements), kElementBlock, [&](Index begin, Index end, Index) {
+      Rows<Scalar> block = scratch.x.middleRows(begin, end - begin);
+      block.setZero();
+      elements_.forward<Scalar>(parameters, {&elements}, {scratch.elements, {}}, scratch.inputs, begin, block);
+    });
+  const ConstRowMap<Scalar> seen =
+      scratch.in_place ? parameters.tables[static_cast<std::size_t>(elements_.list()[0].table)].view() : map_of(scratch.x);
   const nn::Sequences all = sequences(histories, scratch);
   const Index blocks = (all.count() + kBlock - 1) / kBlock;
   if (std::ssize(scratch.caches) < blocks) scratch.caches.resize(static_cast<std::size_t>(blocks));
@@ -119,7 +176,7 @@ void SequenceInput::forward(const nn::Parameters<Scalar>& parameters, const data
     Rows<Scalar> y = scratch.y.middleRows(static_cast<Index>(block.readers.front()), block.rows());
     std::visit(
         [&](const auto& encoder) {
-          encoder.template forward<Scalar>(parameters.arena.data() + encoder_arena_, scratch.x, block, y,
+          encoder.template forward<Scalar>(parameters.arena.data() + encoder_arena_, seen, block, y,
                                            scratch.caches[static_cast<std::size_t>(number)], own);
         },
         encoder_);
@@ -141,26 +198,28 @@ void SequenceInput::backward(const nn::Parameters<Scalar>& parameters, const dat
       const nn::Sequences block = all.part(number * kBlock, std::min(all.count(), (number + 1) * kBlock));
       nn::Pass own = pass;
       own.first_row = static_cast<Index>(block.offsets.front());
-      Rows<Scalar> dpositions = scratch.dpositions.middleRows(static_cast<Index>(block.offsets.front()), block.positions());
+      const Index first_seen = static_cast<Index>(scratch.summed ? block.readers.front() : block.offsets.front());
+      Rows<Scalar> dseen = scratch.dseen.middleRows(first_seen, scratch.summed ? block.rows() : block.positions());
+      const auto dy_rows = dy.middleRows(static_cast<Index>(block.readers.front()), block.rows());
+      const Scalar* own_parameters = parameters.arena.data() + encoder_arena_;
+      auto& cache = scratch.caches[static_cast<std::size_t>(number)];
+      Scalar* dparameters = arena.data() + (encoder_arena_ - arena_begin_);
       std::visit(
           [&](const auto& encoder) {
-            encoder.template backward<Scalar>(parameters.arena.data() + encoder_arena_, scratch.x, block,
-                                              dy.middleRows(static_cast<Index>(block.readers.front()), block.rows()), dpositions,
-                                              scratch.caches[static_cast<std::size_t>(number)],
-                                              arena.data() + (encoder_arena_ - arena_begin_), own);
+            if constexpr (nn::SeesWeightedSum<std::remove_cvref_t<decltype(encoder)>>)
+              if (scratch.summed)
+                return encoder.template backward_to_sums<Scalar>(own_parameters, block, dy_rows, dseen, cache, dparameters);
+            encoder.template backward<Scalar>(own_parameters, scratch.x, block, dy_rows, dseen, cache, dparameters, own);
           },
           encoder_);
     }
   });
 
-  // Positions -> elements -> the tables' rows, which RowGradients sums when the optimizer asks.
-  const typename nn::RowGradients<Scalar>::Source source{
-      scratch.touches,
-      {scratch.dpositions.data(), scratch.dpositions.rows(), width(), Eigen::OuterStride<>(scratch.dpositions.cols())}};
-  scratch.element_gradients.sort({&source, 1}, scratch.dx.rows());
-  const Index distinct = std::ssize(scratch.element_gradients.rows());  // every element stands somewhere: rows 0, 1, 2 ...
-  scratch.element_gradients.sum_all(threads, scratch.dx.topRows(distinct));
-  scratch.dx.bottomRows(scratch.dx.rows() - distinct).setZero();
+  if (!scratch.in_place) {
+    const Index distinct = std::ssize(scratch.element_gradients.rows());  // every element stands somewhere: rows 0, 1, 2 ...
+    scratch.element_gradients.sum_all(threads, scratch.dx.topRows(distinct));
+    scratch.dx.bottomRows(scratch.dx.rows() - distinct).setZero();
+  }
 
   if (groups == 0) return;
   if (elements_.parameter_count() > 0)
@@ -175,9 +234,10 @@ void SequenceInput::backward(const nn::Parameters<Scalar>& parameters, const dat
 template <class Scalar>
 void SequenceInput::add_sources(Index table, const SequenceScratch<Scalar>& scratch,
                                 std::vector<typename nn::RowGradients<Scalar>::Source>& sources) const {
-  elements_.add_sources<Scalar>(
-      table, scratch.inputs, {scratch.dx.data(), scratch.dx.rows(), scratch.dx.cols(), Eigen::OuterStride<>(scratch.dx.cols())},
-      sources);
+  if (!scratch.in_place)
+    elements_.add_sources<Scalar>(table, scratch.inputs, map_of(scratch.dx), sources);
+  else if (elements_.list()[0].table == table)
+    sources.push_back({scratch.touches, map_of(scratch.dseen)});
 }
 
 #define TWOTOWER_INSTANTIATE(Scalar)                                                                                      \

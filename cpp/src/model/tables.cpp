@@ -19,7 +19,8 @@ void add_tables(std::string_view function, const std::vector<TableSpec>& specs, 
     if (std::any_of(tables.begin(), tables.end(), [&](const auto& table) { return table.name == spec.name; }))
       fail(function, "the name of table " + std::to_string(tables.size()) + " is '" + spec.name +
                          "', but another table has it; give each its own");
-    auto& values = tables.emplace_back(nn::Table<Scalar>{spec.name, nn::rows_on_huge_pages<Scalar>(spec.rows, spec.width)}).values;
+    auto& values =
+        tables.emplace_back(nn::Table<Scalar>{spec.name, nn::rows_on_huge_pages<Scalar>(spec.rows, spec.width)}).values;
     if (deviation > 0)
       nn::initialize_rows(values, deviation, seed, tables.size() - 1);
     else

@@ -16,12 +16,12 @@ constexpr double kDeviation = 0.01;
 
 std::size_t at(Index index) { return static_cast<std::size_t>(index); }
 
-/// Where things lie in the cache: a running mean; the share of each position and the root of the weights up to it; for each
+/// Where things lie in the cache: a running mean; the share of each position and the divisor of the mean up to it; for each
 /// reader what the mean is multiplied with, or kEmpty, and for kUnit the direction of the mean.
 template <class Scalar>
 struct Cache {
   static constexpr Scalar kEmpty = -1;
-  Scalar *mean, *shares, *roots, *readers;
+  Scalar *mean, *shares, *divisors, *readers;
   Index stride;
 
   Cache(const MeanPool& pool, const Sequences& sequences, std::vector<Scalar>& values)
@@ -29,8 +29,8 @@ struct Cache {
     values.resize(at(pool.width + 2 * sequences.positions() + sequences.rows() * stride));
     mean = values.data();
     shares = mean + pool.width;
-    roots = shares + sequences.positions();
-    readers = roots + sequences.positions();
+    divisors = shares + sequences.positions();
+    readers = divisors + sequences.positions();
   }
 
   Scalar& scale(Index row) const { return readers[row * stride]; }
@@ -47,15 +47,16 @@ Index longest_of(std::span<const std::int32_t> lengths) {
 }
 
 /// Writes the share of each of `count` positions from `begin` in the mean of what lies up to it: w_j / sum_i w_i decay^(j-i).
-/// and the root of the divisor. Returns how many elements a reader must see for its weights not to be all 0.
+/// and the divisor. Returns how many elements a reader must see for its weights not to be all 0.
 template <class Scalar>
-Index find_shares(std::span<const float> weights, std::int64_t begin, Index count, double decay, Scalar* shares, Scalar* roots) {
+Index find_shares(std::span<const float> weights, std::int64_t begin, Index count, double decay, Scalar* shares,
+                  Scalar* divisors) {
   double total = 0;
   Index needed = count + 1;
   for (Index j = 0; j < count; ++j) {
     const double weight = weights.empty() ? 1 : double{weights[at(begin + j)]};
     total = decay * total + weight;
-    roots[j] = static_cast<Scalar>(std::sqrt(total));
+    divisors[j] = static_cast<Scalar>(total);
     shares[j] = weight > 0 ? static_cast<Scalar>(weight / total) : 0;
     if (weight > 0 && needed > count) needed = j + 1;
   }
@@ -94,6 +95,28 @@ void retreat(const Scalar* shares, Index count, Index width, Scalar* dpositions,
   });
 }
 
+/// Adds the gradient of the mean of reader `row` to dmean (width).
+template <class Scalar>
+void add_gradient_of_mean(const MeanPool& pool, const Scalar* parameters, const Cache<Scalar>& kept, Index row, const Scalar* dy,
+                          Scalar* dmean, Scalar* dparameters) {
+  using Vector = Eigen::Map<const RowVector<Scalar>>;
+  const Scalar longest_inverse = 1 / static_cast<Scalar>(kEpsilon);  // computed as in forward, so that equality can be asked for
+  const Vector dy_row(dy, pool.width);
+  Eigen::Map<RowVector<Scalar>> into(dmean, pool.width);
+  const Scalar scale = kept.scale(row);
+  if (scale == Cache<Scalar>::kEmpty) {
+    Eigen::Map<RowVector<Scalar>>(dparameters, pool.width) += dy_row;
+  } else if (pool.length == MeanLength::kUnit) {
+    const Vector direction(kept.direction(row), pool.width);
+    const Scalar along = ordered_sum(direction.array() * dy_row.array());
+    dparameters[pool.width] += along;
+    // Below epsilon the length is free and nothing is taken away.
+    into += parameters[pool.width] * scale * (dy_row - direction * (scale == longest_inverse ? 0 : along));
+  } else {
+    into += scale * dy_row;
+  }
+}
+
 }  // namespace
 
 void MeanPool::check() const {
@@ -119,8 +142,8 @@ void MeanPool::forward(const Scalar* parameters, ConstRows<Scalar> elements, con
     const std::int64_t begin = sequences.offsets[at(s)];
     const auto lengths = lengths_of(sequences, s);
     const Gather<Scalar> gather{elements.data(), elements.outerStride(), width, codes + begin, codes + sequences.offsets.back()};
-    Scalar *shares = kept.shares + (begin - sequences.offsets[0]), *roots = kept.roots + (begin - sequences.offsets[0]);
-    const Index needed = find_shares(sequences.weights, begin, longest_of(lengths), decay, shares, roots);
+    Scalar *shares = kept.shares + (begin - sequences.offsets[0]), *divisors = kept.divisors + (begin - sequences.offsets[0]);
+    const Index needed = find_shares(sequences.weights, begin, longest_of(lengths), decay, shares, divisors);
     Index seen = 0;
     std::fill_n(kept.mean, width, Scalar(0));
     for (const std::int32_t read : lengths) {
@@ -140,7 +163,7 @@ void MeanPool::forward(const Scalar* parameters, ConstRows<Scalar> elements, con
         direction = mean * inverse;
         y.row(row) = direction * parameters[width];
       } else {
-        kept.scale(row) = length == MeanLength::kRoot ? roots[read - 1] : 1;
+        kept.scale(row) = length == MeanLength::kRoot ? std::sqrt(divisors[read - 1]) : 1;
         y.row(row) = mean * kept.scale(row);
       }
       ++row;
@@ -152,31 +175,45 @@ template <class Scalar>
 void MeanPool::backward(const Scalar* parameters, ConstRows<Scalar>, const Sequences& sequences, ConstRows<Scalar> dy,
                         Rows<Scalar> dpositions, std::vector<Scalar>& cache, Scalar* dparameters, const Pass&) const {
   const Cache<Scalar> kept(*this, sequences, cache);
-  const Scalar longest_inverse = 1 / static_cast<Scalar>(kEpsilon);  // computed as in forward, so that equality can be asked for
-  Eigen::Map<RowVector<Scalar>> dempty(dparameters, width);
   Index row = 0;
   for (Index s = 0; s < sequences.count(); ++s) {
     const Index begin = sequences.offsets[at(s)] - sequences.offsets[0];
     const auto lengths = lengths_of(sequences, s);
     dpositions.middleRows(begin, sequences.offsets[at(s + 1)] - sequences.offsets[at(s)]).setZero();
     for (const std::int32_t read : lengths) {
-      const Scalar inverse = kept.scale(row);
-      if (inverse == Cache<Scalar>::kEmpty) {
-        dempty += dy.row(row);
-      } else if (length == MeanLength::kUnit) {
-        const Eigen::Map<const RowVector<Scalar>> direction(kept.direction(row), width);
-        const Scalar along = ordered_sum(direction.array() * dy.row(row).array()), scale = parameters[width] * inverse;
-        dparameters[width] += along;
-        // Below epsilon the length is free and nothing is taken away.
-        dpositions.row(begin + read - 1) += scale * (dy.row(row) - direction * (inverse == longest_inverse ? 0 : along));
-      } else {
-        dpositions.row(begin + read - 1) += inverse * dy.row(row);
-      }
+      // A reader of nothing has no last position, and writes to none.
+      Scalar* const dmean = dpositions.data() + (begin + std::max(read, 1) - 1) * dpositions.outerStride();
+      add_gradient_of_mean(*this, parameters, kept, row, dy.row(row).data(), dmean, dparameters);
       ++row;
     }
     retreat(kept.shares + begin, longest_of(lengths), width, dpositions.data() + begin * dpositions.outerStride(),
             dpositions.outerStride());
   }
+}
+
+void MeanPool::weigh(const Sequences& sequences, std::span<float> weights) const {
+  const std::int64_t start = sequences.offsets[0];
+  const auto weight_of = [&](std::int64_t p) { return sequences.weights.empty() ? 1.0 : double{sequences.weights[at(p)]}; };
+  for (Index s = 0; s < sequences.count(); ++s) {
+    const std::int64_t begin = sequences.offsets[at(s)], end = sequences.offsets[at(s + 1)];
+    std::int64_t last = begin + sequences.lengths[at(sequences.readers[at(s)])] - 1;
+    while (last >= begin && weight_of(last) == 0) --last;  // age counts from here: the divisor is then never 0
+    double divisor = 0;
+    for (std::int64_t p = begin; p <= last; ++p) divisor = decay * divisor + weight_of(p);
+    std::fill(weights.begin() + (last + 1 - start), weights.begin() + (end - start), 0.0F);
+    double share = 1 / divisor;
+    for (std::int64_t p = last; p >= begin; --p, share *= decay)
+      weights[at(p - start)] = static_cast<float>(weight_of(p) * share);
+  }
+}
+
+template <class Scalar>
+void MeanPool::backward_to_sums(const Scalar* parameters, const Sequences& sequences, ConstRows<Scalar> dy, Rows<Scalar> dsums,
+                                std::vector<Scalar>& cache, Scalar* dparameters) const {
+  const Cache<Scalar> kept(*this, sequences, cache);
+  dsums.setZero();
+  for (Index row = 0; row < dsums.rows(); ++row)
+    add_gradient_of_mean(*this, parameters, kept, row, dy.row(row).data(), dsums.row(row).data(), dparameters);
 }
 
 // float trains, double checks gradients.
@@ -190,5 +227,9 @@ template void MeanPool::backward<float>(const float*, ConstRows<float>, const Se
                                         std::vector<float>&, float*, const Pass&) const;
 template void MeanPool::backward<double>(const double*, ConstRows<double>, const Sequences&, ConstRows<double>, Rows<double>,
                                          std::vector<double>&, double*, const Pass&) const;
+template void MeanPool::backward_to_sums<float>(const float*, const Sequences&, ConstRows<float>, Rows<float>,
+                                                std::vector<float>&, float*) const;
+template void MeanPool::backward_to_sums<double>(const double*, const Sequences&, ConstRows<double>, Rows<double>,
+                                                 std::vector<double>&, double*) const;
 
 }  // namespace twotower::nn

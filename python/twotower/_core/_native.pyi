@@ -237,6 +237,8 @@ class PairScorer:
         product: bool = False,
         dot: bool = False,
         given: bool = False,
+        sum: bool = False,
+        split: int = 0,
         head: Sequence[Layer],
         tables: Sequence[tuple[str, int, int]],
         offset: float = 0.0,
@@ -304,6 +306,53 @@ class PairTrainer:
         lists: tuple[Int64, Int32, Float32 | None] | None = None,
         given_users: Float32 | None = None,
         given_items: Float32 | None = None,
+    ) -> None: ...
+    @property
+    def steps_per_epoch(self) -> int: ...
+    @property
+    def total_steps(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    def run_steps(self, count: int, num_threads: int = -1) -> tuple[int, int, float]: ...
+    def finish(self, num_threads: int = -1) -> None: ...
+
+class MultiTaskTrainer:
+    def __init__(
+        self,
+        model: PairScorer,
+        users: SideData,
+        items: SideData,
+        interactions: Interactions,
+        *,
+        targets: Float32,
+        retrieval_weight: float,
+        rating_weight: float,
+        temperature: float,
+        bias_table: int = -1,
+        batch_size: int,
+        group_size: int,
+        logq_strength: float = 1.0,
+        user_balance: float = 0.0,
+        negatives: int = 0,
+        popularity_share: float = 0.0,
+        loss: str = "squared",
+        delta: float = 1.0,
+        optimizer: str,
+        weight_decay: float = 0.0,
+        schedule: str,
+        learning_rate: float,
+        warmup_share: float = 0.0,
+        final_share: float,
+        epochs: int,
+        shrink: float = 0.0,
+        bias_shrink: float = 0.0,
+        seed: int,
+        history: str = "none",
+        max_length: int = 50,
+        first_session_weight: float = 1.0,
+        lists: tuple[Int64, Int32, Float32 | None] | None = None,
     ) -> None: ...
     @property
     def steps_per_epoch(self) -> int: ...
@@ -421,3 +470,84 @@ def ranking_metrics(
 def catalogue_metrics(
     ranked: Int32, item_counts: Float64, metrics: Sequence[str], cutoffs: Sequence[int]
 ) -> Float64: ...
+
+class SparseRows:
+    def __init__(self, offsets: Int64, columns: Int32, values: Float32, num_columns: int) -> None: ...
+    @staticmethod
+    def of_pairs(
+        rows: Int32, columns: Int32, values: Float32 | None, num_rows: int, num_columns: int
+    ) -> SparseRows: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def num_columns(self) -> int: ...
+    @property
+    def offsets(self) -> Int64: ...
+    @property
+    def columns(self) -> Int32: ...
+    @property
+    def values(self) -> Float32: ...
+    def transposed(self) -> SparseRows: ...
+    def times(self, other: SparseRows, *, num_threads: int = -1) -> SparseRows: ...
+    def unit_rows(self) -> SparseRows: ...
+
+class ImplicitAls:
+    def __init__(
+        self,
+        positives: SparseRows,
+        *,
+        dim: int,
+        deviation: float,
+        regularization: float,
+        unobserved_weight: float,
+        frequency_exponent: float,
+        seed: int,
+    ) -> None: ...
+    def sweep(self, *, num_threads: int = -1) -> None: ...
+    @property
+    def users(self) -> Float32: ...
+    @property
+    def items(self) -> Float32: ...
+
+class GibbsSampler:
+    def __init__(self, ratings: SparseRows, *, dim: int, seed: int) -> None: ...
+    def sweep(self, *, num_threads: int = -1) -> None: ...
+    @property
+    def mean(self) -> float: ...
+    @property
+    def noise_precision(self) -> float: ...
+    @property
+    def users(self) -> Float32: ...
+    @property
+    def items(self) -> Float32: ...
+
+def top_k_of_profiles(
+    profiles: SparseRows,
+    postings: SparseRows | Float32,
+    queries: Int32,
+    k: int,
+    *,
+    num_threads: int = -1,
+    **filters: npt.NDArray[Any] | None,
+) -> tuple[Int32, Float32]: ...
+def score_profile_pairs(
+    profiles: SparseRows, postings: SparseRows | Float32, queries: Int32, items: Int32, *, num_threads: int = -1
+) -> Float32: ...
+def item_neighbors(
+    met: SparseRows, *, neighbors: int, likeness: str, shrink: float, num_threads: int = -1
+) -> SparseRows: ...
+def ease(met: SparseRows, *, regularization: float, num_threads: int = -1) -> Float32: ...
+def fit_biases(
+    ratings: SparseRows, *, user_shrink: float, item_shrink: float, num_threads: int = -1
+) -> tuple[float, Float32, Float32]: ...
+def diversify(
+    offsets: Int64,
+    items: Int32,
+    scores: Float32,
+    vectors: Float32,
+    caps: Sequence[tuple[Int64, Int32, int, int]],
+    *,
+    k: int,
+    trade_off: float,
+    num_threads: int = -1,
+) -> Int32: ...

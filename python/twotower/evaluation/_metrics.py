@@ -23,6 +23,9 @@ PER_USER = {
     "map": "map",
     "micro_recall": "hits",
 }
+# Of a second stage's lists, among its candidates alone: name here -> name in the core. And what reaches these at all.
+AMONG = {f"{name}|candidates": theirs for name, theirs in PER_USER.items()}
+LET_THROUGH = "recall@candidates"
 # Of all the lists together, from the core.
 OF_CATALOGUE = ("coverage", "novelty")
 
@@ -94,7 +97,7 @@ def parse(metrics: object) -> list[Metric]:
     if not given:
         raise ValueError("evaluate: metrics is empty, but must have at least one, such as 'recall@10'")
     named = [_parse_name(metric) for metric in given if isinstance(metric, str)]
-    depth = max((metric.cutoff for metric in named), default=0) or 10
+    depth = max((metric.cutoff for metric in named if metric.name not in AMONG), default=0) or 10
     parsed: dict[str, Metric] = {}
     for metric in given:
         if isinstance(metric, str):
@@ -112,10 +115,32 @@ def parse(metrics: object) -> list[Metric]:
                 f"evaluate: two metrics are named {entry.label!r}, but every column needs a name of its own; "
                 "rename a function"
             )
+    through = Metric(LET_THROUGH, LET_THROUGH, 0)
+    if any(entry.name in AMONG for entry in parsed.values()):
+        parsed.setdefault(LET_THROUGH, through)
     return list(parsed.values())
 
 
+def of_candidates(metrics: list[Metric]) -> list[Metric]:
+    """Those of a second stage's candidates; what the first stage lets through always stands beside them."""
+    return [
+        metric
+        for metric in metrics
+        if metric.function is None and (metric.name in AMONG or metric.label == LET_THROUGH)
+    ]
+
+
 def _parse_name(metric: str) -> Metric:
+    if metric == LET_THROUGH:
+        return Metric(LET_THROUGH, LET_THROUGH, 0)
+    if metric.endswith("|candidates"):
+        whole = _parse_name(metric.removesuffix("|candidates"))
+        if whole.name not in PER_USER:
+            raise ValueError(
+                f"evaluate: metric {metric!r} is not there among candidates, where it must be one of {', '.join(PER_USER)}, as in "
+                "'ndcg@10|candidates'"
+            )
+        return Metric(f"{whole.label}|candidates", f"{whole.name}|candidates", whole.cutoff)
     name, at, cutoff = metric.partition("@")
     if name in RATING:
         if at:

@@ -11,7 +11,8 @@ import numpy as np
 from twotower import frames
 from twotower._core import core
 from twotower.errors import DataError, UnknownIdError, first_five
-from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, RATING, Metric, MetricFunction, parse
+from twotower.evaluation._among import measure_among
+from twotower.evaluation._metrics import OF_CATALOGUE, PER_USER, RATING, Metric, MetricFunction, of_candidates, parse
 from twotower.evaluation._ratings import measure_ratings
 from twotower.ids import IdColumn
 from twotower.item_lists import Filters, lists_of_pairs
@@ -109,7 +110,16 @@ def evaluate(
                      any counts as having one
     rmse, mae, mse   root mean squared, mean absolute and mean squared difference of `predict` and the column that the model
                      predicts, over all rows of `test` together
+    ...@k|candidates the same as the metric before the bar, for a model of two stages, among the candidates that its first stage
+                     gave to the second: other relevant items count neither as missed nor in n, and users without a relevant
+                     candidate are left out
+    recall@candidates share of the relevant items that are among the candidates; stands beside every figure with a bar
     ================ =======================================================================================
+
+    A figure among candidates says how well the second stage sorts what it is given, not how good the lists are: whatever the
+    first stage has lost is not in it, most of what is relevant as a rule. Many published figures of two-stage systems are of
+    this kind without saying so, and so look several times as good as those of any single model on the same data. The same
+    metric without the bar divides by all relevant items. A model without candidates has NaN there.
 
     The first seven are averaged over users with equal weight; a `min_rating` does not touch the last three. Every item the model knows is ranked (nothing is
     sampled); equal scores are ranked by the smaller row of `item_ids_`. Cost: that of `recommend` for the test users;
@@ -128,6 +138,7 @@ def evaluate(
     named = _named(models)
     columns = parse(metrics)
     of_ratings = [metric for metric in columns if metric.name in RATING and metric.function is None]
+    among = of_candidates(columns)
     if on_unknown not in ("skip", "popular", "raise"):
         raise ValueError(f"evaluate: on_unknown is {on_unknown!r}, but must be one of 'skip', 'popular', 'raise'")
     # Read once: a lazy frame is collected here.
@@ -156,14 +167,10 @@ def evaluate(
     values = []
     for name, model in named.items():
         relevant = truth.relevant(users, model._items.encode(truth.items))
-        measured = _measure(
-            model,
-            Asked(truth.users.take(users), user_rows[name][users], truth.moments(model, table, users)),
-            relevant,
-            [metric for metric in columns if metric not in of_ratings],
-            filter_seen=filter_seen,
-            num_threads=n_jobs,
-        )
+        asked = Asked(truth.users.take(users), user_rows[name][users], truth.moments(model, table, users))
+        of_lists = [metric for metric in columns if metric not in (*of_ratings, *among)]
+        measured = _measure(model, asked, relevant, of_lists, filter_seen=filter_seen, num_threads=n_jobs)
+        measured |= measure_among(model, asked, relevant, among, filter_seen=filter_seen, num_threads=n_jobs)
         values.append([(measured | errors[name])[metric.label] for metric in columns])
     result: dict[str, Any] = {"model": frames.ids(list(named), "evaluate: models")}
     for metric, column in zip(columns, zip(*values, strict=True), strict=True):

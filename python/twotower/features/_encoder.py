@@ -89,6 +89,11 @@ class FeatureEncoder:
             shared = shared_vocabularies([(frame, columns, what)])
         return cls(tuple(columns), tuple(_ENCODERS[type(c)].fit(frame, c, what, shared) for c in columns))
 
+    def with_vectors(self, column: Vector, width: int) -> FeatureEncoder:
+        """Add a column of vectors that no table holds."""
+        encoder = VectorEncoder(column, Seen("list", "float32", 0.0), width)
+        return FeatureEncoder((*self.columns, column), (*self._encoders, encoder))
+
     @property
     def parts(self) -> tuple[Part, ...]:
         """What `transform` gives, in its order: most columns become one array, a Timestamp several."""

@@ -185,22 +185,32 @@ class Estimator:
         model is the same bytes whichever machine fitted it. Nothing in the file is code.
         """
         self._check_fitted("save")
-        name = type(self).__name__
-        if self._kind is None:
-            raise TypeError(
-                f'save: {name} has no kind of its own; define it as class {name}(..., kind="...") to give it one'
-            )
-        params = {
-            option: _to_json(option, value)
-            for option, value in self.get_params(deep=False).items()
-            if option not in _MACHINE_OPTIONS
-        }
-        meta: dict[str, Any] = {"params": params}
-        arrays = {}
-        for part, (part_meta, part_arrays) in (("shared", self._shared_state()), ("state", self._state())):
-            meta[part] = part_meta
-            arrays.update(persistence.prefix(part, part_arrays))
-        persistence.write(path, self._kind, meta, arrays)
+        persistence.write(path, *_content(self))
+
+
+def _content(model: Estimator) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
+    """Kind, description and arrays of a fitted model, those of the models among its options included."""
+    name = type(model).__name__
+    if model._kind is None:
+        raise TypeError(
+            f'save: {name} has no kind of its own; define it as class {name}(..., kind="...") to give it one'
+        )
+    arrays: dict[str, np.ndarray] = {}
+    params = {
+        option: _to_json(option, value, arrays)
+        for option, value in model.get_params(deep=False).items()
+        if option not in _MACHINE_OPTIONS
+    }
+    meta: dict[str, Any] = {"params": params}
+    for part, (part_meta, part_arrays) in (("shared", model._shared_state()), ("state", model._state())):
+        meta[part] = part_meta
+        arrays.update(persistence.prefix(part, part_arrays))
+    return model._kind, meta, arrays
+
+
+def fresh(model: Any) -> Any:
+    """An unfitted model with the same options."""
+    return type(model)(**model.get_params(deep=False))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -223,21 +233,24 @@ def load(path: str | os.PathLike[str]) -> Any:
         is not defined in this process.
     """
     kind, meta, arrays = persistence.read(path)
+    return _from_content(f"load: {os.fspath(path)!r}", kind, meta, arrays)
+
+
+def _from_content(what: str, kind: str, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """Undo `_content`."""
     cls = _KINDS.get(kind)
     if cls is None:
         raise DataError(
-            f"load: {os.fspath(path)!r} holds a model of kind {kind!r}, but the kinds known here are "
+            f"{what} holds a model of kind {kind!r}, but the kinds known here are "
             f"{quoted(sorted(_KINDS))}; import the module that defines it first"
         )
     try:
-        params = {option: _from_json(value) for option, value in meta["params"].items()}
+        params = {option: _from_json(value, what, arrays) for option, value in meta["params"].items()}
         model = cls(**params)
         model._restore_shared(meta["shared"], persistence.unprefix("shared", arrays))
         model._restore(meta["state"], persistence.unprefix("state", arrays))
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(
-            f"load: {os.fspath(path)!r} does not hold a whole {cls.__name__} ({error}); save the model again"
-        ) from error
+        raise DataError(f"{what} does not hold a whole {cls.__name__} ({error}); save the model again") from error
     return model
 
 
@@ -250,8 +263,11 @@ def _same(value: Any, default: Any) -> bool:
         return False
 
 
-def _to_json(option: str, value: Any) -> Any:
-    """`value` in what JSON has; what JSON lacks becomes an object of one key, which says what it is."""
+def _to_json(option: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """`value` in what JSON has; what JSON lacks becomes an object of one key, which says what it is.
+
+    The arrays of a model go into `arrays`, under its option's name.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -259,28 +275,36 @@ def _to_json(option: str, value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, list):
-        return [_to_json(option, item) for item in value]
+        return [_to_json(f"{option}.{place}", item, arrays) for place, item in enumerate(value)]
     if isinstance(value, tuple):
-        return {"tuple": [_to_json(option, item) for item in value]}
+        return {"tuple": [_to_json(f"{option}.{place}", item, arrays) for place, item in enumerate(value)]}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {key: _to_json(option, item) for key, item in value.items()}}
+        return {"dict": {key: _to_json(f"{option}.{key}", item, arrays) for key, item in value.items()}}
     if type(value) in schema.KINDS.values():
         return {"column": schema.column_to_meta(value)}
+    if isinstance(value, Estimator) and value.__sklearn_is_fitted__():
+        kind, meta, own = _content(value)
+        arrays.update(persistence.prefix(option, own))
+        return {"model": {"option": option, "kind": kind, "meta": meta}}
     raise DataError(
-        f"save: {option} is {value!r}, which a file cannot hold; use numbers, strings, lists and column kinds"
+        f"save: {option.partition('.')[0]} is {value!r}, which a file cannot hold; use numbers, strings, lists and column "
+        "kinds"
     )
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: Any, what: str, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(value, list):
-        return [_from_json(item) for item in value]
+        return [_from_json(item, what, arrays) for item in value]
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
     if kind == "tuple":
-        return tuple(_from_json(item) for item in content)
+        return tuple(_from_json(item, what, arrays) for item in content)
     if kind == "float":
         return float(content)
     if kind == "column":
         return schema.column_from_meta(content)
-    return {key: _from_json(item) for key, item in content.items()}
+    if kind == "model":
+        own = persistence.unprefix(content["option"], arrays)
+        return _from_content(what, content["kind"], content["meta"], own)
+    return {key: _from_json(item, what, arrays) for key, item in content.items()}

@@ -68,6 +68,7 @@ def named_options(function: Callable[_Parameters, _Result]) -> Callable[_Paramet
     signature = inspect.signature(function)
     options = [name for name in signature.parameters if name != "self"]
     is_constructor = function.__name__ == "__init__"
+    by_place = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature.parameters.values())
 
     @functools.wraps(function)
     def checked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
@@ -75,9 +76,9 @@ def named_options(function: Callable[_Parameters, _Result]) -> Callable[_Paramet
         for name in kwargs:
             if name not in options:
                 raise TypeError(f"{where}: there is no option {name!r}; {_right_name(name, options)}")
-        if is_constructor and len(args) > 1:
+        if is_constructor and len(args) > by_place:
             raise TypeError(
-                f"{where}: {args[1]!r} was given without a name, but every option must be given by name; "
+                f"{where}: {args[by_place]!r} was given without a name, but every option must be given by name; "
                 f"the options are {', '.join(options)}"
             )
         return function(*args, **kwargs)

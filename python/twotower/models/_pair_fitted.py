@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 
 from twotower._core import core
-from twotower.models._asked import Filters, Lists
+from twotower.item_lists import Filters, Lists
 from twotower.models._fitted import FittedTowers
 from twotower.models._pair_towers import PairArchitecture
 
 Array = np.ndarray
-
-# Scores of a pass over the whole catalogue: 32 MiB of them, and twice that to sort.
-_SCORES_A_PASS = 2**23
 
 
 class FittedPairs(FittedTowers):
@@ -78,19 +75,17 @@ def ranked_pairs(
     rows, scores : int32 (n, k), float32 (n, k)
         As `Recommender._top_k`.
     """
-    rows, scores = np.empty((len(users), k), dtype=np.int32), np.empty((len(users), k), dtype=np.float32)
-    every = np.arange(len(items), dtype=np.int32)
-    step = max(1, _SCORES_A_PASS // len(items))
-    for start in range(0, len(users), step):
-        part = np.arange(start, min(start + step, len(users)))
-        of_pair = np.repeat(part.astype(np.int32), len(items))
-        found = fitted.score(users, items, of_pair, np.tile(every, len(part)), None, num_threads)
-        table = found.reshape(len(part), len(items))
-        _mask(table, None if seen is None else seen.take(part), filters.take(part))
-        order = np.argsort(-table, axis=1, kind="stable")[:, :k].astype(np.int32)
-        best = np.take_along_axis(table, order, axis=1)
-        rows[part], scores[part] = np.where(np.isneginf(best), -1, order), best
+    left_out = filters.arguments() if seen is None else seen.arguments("seen") | filters.arguments()
+    rows, scores = core.rank_all(fitted.model, users, items, k, num_threads=num_threads, **left_out)
     return rows, scores
+
+
+def masked_top_k(table: Array, k: int, seen: Lists | None, filters: Filters) -> tuple[Array, Array]:
+    """Rows and scores of the k best of `table`, float32 (n, items), which is masked in place; equal ones by the smaller row."""
+    _mask(table, seen, filters)
+    order = np.argsort(-table, axis=1, kind="stable")[:, :k].astype(np.int32)
+    best = np.take_along_axis(table, order, axis=1)
+    return np.where(np.isneginf(best), -1, order), best
 
 
 def _mask(table: Array, seen: Lists | None, filters: Filters) -> None:

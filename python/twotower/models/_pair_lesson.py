@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +12,9 @@ from twotower import frames
 from twotower._core import core
 from twotower.errors import DataError
 from twotower.evaluation._metrics import RATING
+from twotower.features import EncodedVectors
 from twotower.interactions import encode_interactions
-from twotower.models._asked import Filters
+from twotower.item_lists import Filters
 from twotower.models._columns import Past
 from twotower.models._histories import Histories
 from twotower.models._lesson import Exam, read_exam
@@ -21,8 +22,9 @@ from twotower.models._pair_fitted import FittedPairs, ranked_pairs
 from twotower.models._pair_towers import PairArchitecture
 from twotower.models._progress import Progress
 from twotower.models._reading import Reading, column_options
-from twotower.models._sides import Sides
+from twotower.models._sides import Side, Sides
 from twotower.models._training import Outcome, train
+from twotower.schema import Vector
 from twotower.vocabulary import Vocabulary
 
 Array = np.ndarray
@@ -126,12 +128,48 @@ class PairExtras:
     pools : (int64 (users + 1,), int32, None), optional
         Items that a user's negatives are drawn from; None: all.
     given_users, given_items : float32 (users, width), (items, width), optional
-        Vectors whose dot product is the number that comes with a pair, where the architecture's meeting has "given".
+        Vectors whose dot product is a number that comes with each pair, and is read by the head.
+    user_vectors, item_vectors : float32 (users, width), (items, width), optional
+        One more column of vectors a side.
     """
 
     pools: tuple[Array, Array, None] | None = None
     given_users: Array | None = None
     given_items: Array | None = None
+    user_vectors: Array | None = None
+    item_vectors: Array | None = None
+
+    def added_to(self, sides: Sides) -> Sides:
+        """The sides with the columns of vectors."""
+        return replace(
+            sides,
+            users=_with_vectors(sides.users, self.user_vectors),
+            items=_with_vectors(sides.items, self.item_vectors),
+        )
+
+    def read_by(self, plan: PairPlan) -> PairPlan:
+        """The plan whose head reads the numbers that come with the pairs, where there are some."""
+        meeting = plan.architecture.meeting
+        if self.given_users is None or "given" in meeting:
+            return plan
+        return replace(plan, architecture=replace(plan.architecture, meeting=(*meeting, "given")))
+
+
+# Column of the vectors that a pipeline gives.
+GIVEN_VECTOR = Vector("retriever's vector")
+
+
+def _with_vectors(side: Side, vectors: Array | None) -> Side:
+    """One more column, or other values in it where it is there already."""
+    if vectors is None:
+        return side
+    encoder, encoded = side.encoder, [*side.encoded]
+    if GIVEN_VECTOR in encoder.columns:
+        encoded[-1] = EncodedVectors(vectors)
+    else:
+        encoder = encoder.with_vectors(GIVEN_VECTOR, vectors.shape[1])
+        encoded.append(EncodedVectors(vectors))
+    return replace(side, encoder=encoder, encoded=encoded)
 
 
 def training_options(model: Any) -> dict[str, Any]:
@@ -256,20 +294,13 @@ def read_pair_exam(
 # --- training -----------------------------------------------------------------------------------------------------------
 
 
-def teach_pairs(
-    model: Any,
-    fitted: FittedPairs,
-    plan: PairPlan,
-    reading: Reading,
-    past: Past,
-    exam: PairExam | None,
-    extras: PairExtras,
-) -> Outcome:
-    """Train `fitted.model`, and say how it goes."""
-    num_threads = model._num_threads("fit")
+def pair_trainer(
+    fitted: FittedPairs, plan: PairPlan, reading: Reading, past: Past, extras: PairExtras
+) -> core.PairTrainer:
+    """Make what takes the steps."""
     sides, history = fitted.sides, fitted.sides.history
     contexts = None if sides.contexts is None else sides.contexts.feature_table()
-    trainer = core.PairTrainer(
+    return core.PairTrainer(
         fitted.model,
         fitted.user_data(contexts=contexts),
         fitted.item_data(),
@@ -301,6 +332,19 @@ def teach_pairs(
         given_users=extras.given_users,
         given_items=extras.given_items,
     )
+
+
+def teach_pairs(
+    model: Any,
+    fitted: FittedPairs,
+    plan: PairPlan,
+    reading: Reading,
+    past: Past,
+    exam: PairExam | None,
+    trainer: Any,
+) -> Outcome:
+    """Train `fitted.model`, and say how it goes."""
+    num_threads = model._num_threads("fit")
     title = type(model).__name__
     with Progress(title, total_steps=trainer.total_steps, total_epochs=plan.epochs, verbose=model.verbose) as progress:
         text = fitted.describe(title, reading.lists, past.stored)

@@ -11,16 +11,17 @@ import numpy as np
 from twotower import frames
 from twotower._core import core
 from twotower.interactions import check_learnable
-from twotower.models._asked import Asked, Filters, Lists
+from twotower.item_lists import Filters, Lists
+from twotower.models._asked import Asked
 from twotower.models._candidates import RankingCandidates
-from twotower.models._columns import history_of, read_histories, read_sides
+from twotower.models._columns import Past, history_of, read_histories, read_sides
 from twotower.models._dot_product import DotProductRecommender
 from twotower.models._estimator import State
 from twotower.models._given import UsersGiven
 from twotower.models._importance import Weighing
 from twotower.models._options import check_count, check_number, named_options
 from twotower.models._pair_fitted import FittedPairs, ranked_pairs
-from twotower.models._pair_lesson import Link, PairExam, PairExtras, PairPlan, read_pair_exam, teach_pairs
+from twotower.models._pair_lesson import Link, PairExam, PairExtras, PairPlan, pair_trainer, read_pair_exam, teach_pairs
 from twotower.models._pair_towers import PairArchitecture
 from twotower.models._reading import Reading, read
 from twotower.models._recommend import USERS_A_PASS
@@ -59,6 +60,7 @@ class PairModel(RankingCandidates, Weighing):
     verbose: int
 
     _architecture_type: ClassVar[type[PairArchitecture]] = PairArchitecture
+    _fitted_type: ClassVar[type[FittedPairs]] = FittedPairs
     _architecture: PairArchitecture
     _link: Link
     _metric: str
@@ -149,14 +151,16 @@ class PairModel(RankingCandidates, Weighing):
         if history is not None:
             sides = replace(sides, users=replace(sides.users, history=history))
         past = read_histories(reading, sides.history)
-        plan = self._plan(reading, sides)
-        fitted = FittedPairs.build(plan.architecture, sides)
+        more = PairExtras() if extras is None else extras(reading)
+        sides = more.added_to(sides)
+        plan = more.read_by(self._plan(reading, sides))
+        fitted = self._fitted_type.build(plan.architecture, sides)
         ids, seen = (reading.pairs.users, reading.pairs.items), (reading.lists.seen_offsets, reading.lists.seen_items)
         exam = None
         if eval_set is not None:
             exam = read_pair_exam(self, plan.eval_metric, plan.link, eval_set, ids, sides, seen, "fit")
-        more = PairExtras() if extras is None else extras(reading)
-        outcome = teach_pairs(self, fitted, plan, reading, past, exam, more)
+        trainer = self._trainer(fitted, plan, reading, past, more)
+        outcome = teach_pairs(self, fitted, plan, reading, past, exam, trainer)
         fitted.model.set_parameters(outcome.parameters)
         fitted = fitted.with_sides(sides.without_training_rows())
         item_vectors = fitted.item_vectors(self._num_threads("fit"))
@@ -172,12 +176,16 @@ class PairModel(RankingCandidates, Weighing):
             raise KeyboardInterrupt
         return self
 
+    def _trainer(self, fitted: FittedPairs, plan: PairPlan, reading: Reading, past: Past, extras: PairExtras) -> Any:
+        """What takes the steps of training."""
+        return pair_trainer(fitted, plan, reading, past, extras)
+
     def _set_chosen(self) -> None:
         for name, value in self._chosen.items():
             setattr(self, f"{name}_", value)
 
     def _build_fitted(self) -> FittedPairs:
-        return FittedPairs.build(self._architecture, self._sides)
+        return self._fitted_type.build(self._architecture, self._sides)
 
     def _fitted(self) -> FittedPairs:
         fitted = self._fitted_towers()

@@ -13,7 +13,7 @@ from twotower.models._inputs import InputPlan, Tables, Widths
 from twotower.models._sides import Sides
 from twotower.models._towers import hidden_layers
 
-MEETINGS = ("vectors", "product", "dot", "given")
+MEETINGS = ("vectors", "product", "dot", "given", "sum")
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class PairArchitecture:
     dim : int
         Width of ids and histories; of a tower's vector where inputs are summed.
     seed : int
-    meeting : tuple of {"vectors", "product", "dot", "given"}
+    meeting : tuple of {"vectors", "product", "dot", "given", "sum"}
         What the head reads of a pair with the vectors u and v, in this order: u and v, u * v, <u, v>, a number that comes with
-        the pair.
+        the pair, u + v.
     concatenates : bool
         Whether the inputs of a tower lie side by side, or are summed.
     even, own_history : bool
@@ -71,6 +71,15 @@ class PairArchitecture:
     cure: str = 'interaction="dcn"'
 
     # --- what a model may change --------------------------------------------------------------------------------------
+
+    @property
+    def split(self) -> int:
+        """Where a meeting's product ends and its sum begins; 0: both are of the whole vectors."""
+        return 0
+
+    def more_tables(self, sides: Sides) -> list[tuple[str, int, int]]:
+        """Tables that no tower reads, behind the others: name, rows, width."""
+        return []
 
     def tower_layers(self, width: int, streams: Iterator[int]) -> list[core.Layer]:
         """Layers of a tower on inputs of a width; `streams` numbers what is drawn."""
@@ -127,7 +136,13 @@ class PairArchitecture:
 
     def meeting_width(self, user_width: int, item_width: int) -> int:
         """Width of what the head reads."""
-        widths = {"vectors": user_width + item_width, "product": user_width, "dot": 1, "given": 1}
+        widths = {
+            "vectors": user_width + item_width,
+            "product": self.split or user_width,
+            "dot": 1,
+            "given": 1,
+            "sum": user_width - self.split,
+        }
         return sum(widths[part] for part in self.meeting)
 
     def first_cross(self, arena: np.ndarray, width: int) -> np.ndarray:
@@ -161,8 +176,10 @@ class PairArchitecture:
             product="product" in self.meeting,
             dot="dot" in self.meeting,
             given="given" in self.meeting,
+            sum="sum" in self.meeting,
+            split=self.split,
             head=self.head(widths[0], widths[1], streams),
-            tables=tables.specs,
+            tables=[*tables.specs, *self.more_tables(sides)],
             offset=self.offset,
             deviation=self.deviation,
             seed=self.seed,

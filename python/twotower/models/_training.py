@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from twotower._core import core
-from twotower.models._asked import Lists
+from twotower.item_lists import Lists
 from twotower.models._progress import Progress
 
 # Steps are asked for in runs of about this long, so that the bar moves and Ctrl-C is heard.

@@ -15,10 +15,15 @@ struct Meeting {
   bool product = false;  // u * v, value by value
   bool dot = false;      // <u, v>
   bool given = false;    // a number that comes with the pair: a retriever's score
+  bool sum = false;      // u + v: what a Dense makes of [u, v] where each tower ends in its half of it
+  Index split = 0;       // product reads the columns before it and sum those from it on; 0: both read all
 
-  /// Width of the head's input for towers of these widths. Throws invalid_argument where nothing is asked for, or a product of
-  /// vectors of different widths.
+  /// Width of the head's input for towers of these widths. Throws invalid_argument where nothing is asked for, a product or a sum
+  /// of vectors of different widths, or a split that leaves one of the two nothing.
   Index width(Index user_width, Index item_width) const;
+
+  Index product_width(Index width) const { return split > 0 ? split : width; }
+  Index sum_width(Index width) const { return width - split; }
 };
 
 struct PairScorerSpec {
@@ -45,22 +50,25 @@ template <class Scalar>
 struct PairScratch {
   TowerScratch<Scalar> user, item, user_bias, item_bias;
   std::vector<Scalar> scores, dscores;      // (pairs)
-  Matrix<Scalar> cache;                     // (pairs, ...) the head's input, the gradient of it, the head's own cache
+  std::vector<Scalar> djoined;              // (pairs, width of the head's input) grows and never shrinks
   std::vector<Index> user_begin;            // (users + 1) into the pairs
   std::vector<Index> item_begin, by_item;   // (items + 1), (pairs): the pairs of each item, in their order
   std::vector<std::vector<Scalar>> arenas;  // one gradient a group of blocks
 };
 
-/// Buffers of one block of pairs outside training.
+/// Buffers of one block of pairs.
 template <class Scalar>
 struct HeadScratch {
-  Matrix<Scalar> joined, out, cache;
+  Matrix<Scalar> joined, out, cache;  // (at least `rows`, ...)
+
+  void fit(Index rows, const nn::Sequential& head);
 };
 
 /// score(user, item) = offset + user bias + item bias + head(meeting of the towers' vectors).
 ///
 /// A user or an item that stands in many pairs of a batch passes its tower once. Vectors that leave the model carry the bias in
-/// their last column, so that scores need nothing else.
+/// their last column, so that scores need nothing else. Training runs the head on a block of pairs twice, once for the scores and
+/// once more before its gradients: activations of a block stay in the cache of a core, those of a batch would go through memory.
 template <class Scalar>
 class PairScorer {
  public:
@@ -104,6 +112,13 @@ class PairScorer {
   void backward(const SideData& users, const SideData& items, const PairRows& rows, PairScratch<Scalar>& scratch,
                 std::span<Scalar> darena, double shrink, double bias_shrink, const nn::Pass& pass, const Threads& threads) const;
 
+  /// The two halves of backward(), between which others may add to scratch.user.dy and scratch.item.dy, the gradients of the
+  /// towers' vectors: the first writes them, the second takes them through the towers.
+  void backward_head(const PairRows& rows, PairScratch<Scalar>& scratch, std::span<Scalar> darena, double shrink,
+                     double bias_shrink, const nn::Pass& pass, const Threads& threads) const;
+  void backward_towers(const SideData& users, const SideData& items, const PairRows& rows, PairScratch<Scalar>& scratch,
+                       std::span<Scalar> darena, const nn::Pass& pass, const Threads& threads) const;
+
   // --- serving ------------------------------------------------------------------------------------------------------------
 
   Index user_vector_width() const { return user_.out_width() + 1; }
@@ -131,12 +146,13 @@ class PairScorer {
   void meet(const Scalar* u, const Scalar* v, float given, Scalar* joined) const;
   template <class PairOf>
   void score_block(Index size, const PairOf& pair_of, std::span<Scalar> scores, HeadScratch<Scalar>& scratch) const;
-  void part(const Scalar* u, const Scalar* v, const Scalar* djoined, Scalar* du, Scalar* dv) const;
+  void meet_block(const PairRows& rows, const PairScratch<Scalar>& scratch, Index begin, Rows<Scalar> joined) const;
+  void add_to_user(const Scalar* v, const Scalar* djoined, Scalar* du) const;
+  void add_to_item(const Scalar* u, const Scalar* djoined, Scalar* dv) const;
+  void add_common(const Scalar* other, const Scalar* djoined, Scalar* own) const;
   void sum_over_pairs(const PairRows& rows, PairScratch<Scalar>& scratch, double shrink, double bias_shrink,
                       const Threads& threads) const;
   Index joined_width() const { return head_.in_width(); }
-  Index gradient_begin() const;
-  Index head_begin() const;
 
   Tower user_, item_;
   std::optional<Tower> user_bias_, item_bias_;

@@ -1,6 +1,9 @@
 #pragma once
 // Lists -> one vector a row of a batch: a history of items, the words of a text. Elements are read once a batch, however often
-// they stand in it; the sequence encoder (nn/sequences.hpp) sees their vectors, and their gradients go back the same way.
+// they stand in it; the sequence encoder (nn/sequences.hpp) sees their vectors, and their gradients go back the same way. Two
+// shortcuts: where the encoder sees a weighted sum and every sequence has one reader, as in a batch of pairs, gradients come from
+// the readers' sums and not from their positions; and where elements are besides nothing but rows of one table, they are read
+// and learned in place.
 #include <variant>
 #include <vector>
 
@@ -28,14 +31,17 @@ struct SequenceSpec {
 template <class Scalar>
 struct SequenceScratch {
   data::Histories lists;              // of a column
+  bool summed = false;                // readers see a sum of their own: gradients come from these
+  bool in_place = false;              // and elements are rows of one table: no elements, x and dx
+  std::vector<Row> codes;             // (positions) place among the elements, or row of that table
   std::vector<Row> elements;          // distinct rows of the element table, in order of first appearance
-  std::vector<Row> codes;             // (positions) place among the elements
   std::vector<Row> place;             // (element table) place among the elements, -1 outside
   InputScratch inputs;                // of the elements
   Matrix<Scalar> x, dx;               // (elements, width)
   Matrix<Scalar> y;                   // (rows, width)
-  Matrix<Scalar> dpositions;          // (positions, width)
-  std::vector<nn::RowTouch> touches;  // position -> element
+  Matrix<Scalar> dseen;               // (positions, width), or of the sums: (rows, width)
+  std::vector<float> weights;         // (positions) in the sums
+  std::vector<nn::RowTouch> touches;  // what is seen -> codes
   nn::RowGradients<Scalar> element_gradients;
   std::vector<std::vector<Scalar>> caches;  // one a block of sequences
   std::vector<std::vector<Scalar>> arenas;  // one gradient a group of blocks
@@ -74,7 +80,7 @@ class SequenceInput {
   void forward(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& elements, const data::Histories* histories,
                SequenceScratch<Scalar>& scratch, const nn::Pass& pass, const Threads& threads) const;
 
-  /// From dy (rows, width): adds to darena, the whole arena's gradient; writes scratch.dx, which the tables' sources look at.
+  /// From dy (rows, width): adds to darena, the whole arena's gradient; writes what the tables' sources look at.
   template <class Scalar>
   void backward(const nn::Parameters<Scalar>& parameters, const data::FeatureTable& elements, const data::Histories* histories,
                 ConstRows<Scalar> dy, SequenceScratch<Scalar>& scratch, std::span<Scalar> darena, const nn::Pass& pass,
@@ -87,6 +93,15 @@ class SequenceInput {
  private:
   template <class Scalar>
   nn::Sequences sequences(const data::Histories* histories, const SequenceScratch<Scalar>& scratch) const;
+  bool sees_weighted_sum() const;
+  bool find_rows(const data::FeatureTable& elements, const data::Histories& lists, const nn::Pass& pass,
+                 std::vector<Row>& codes) const;
+  template <class Scalar>
+  void find_elements(const data::FeatureTable& elements, const data::Histories& lists, std::span<const std::uint8_t> trainable,
+                     const nn::Pass& pass, SequenceScratch<Scalar>& scratch) const;
+  template <class Scalar>
+  void find_touches(const data::Histories& lists, const nn::Sequences& all, std::span<const std::uint8_t> trainable,
+                    SequenceScratch<Scalar>& scratch) const;
 
   Index column_;
   Inputs elements_;

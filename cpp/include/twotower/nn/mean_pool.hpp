@@ -39,6 +39,14 @@ struct MeanPool {
   template <class Scalar>
   void backward(const Scalar* parameters, ConstRows<Scalar> elements, const Sequences& sequences, ConstRows<Scalar> dy,
                 Rows<Scalar> dpositions, std::vector<Scalar>& cache, Scalar* dparameters, const Pass& pass) const;
+
+  /// Writes weights: w_j decay^(m-1-j) over the divisor, 0 behind what the reader sees and where the mean is not asked for.
+  void weigh(const Sequences& sequences, std::span<float> weights) const;
+
+  /// Writes dsums, the gradient of p, 0 where y = empty; adds to dparameters.
+  template <class Scalar>
+  void backward_to_sums(const Scalar* parameters, const Sequences& sequences, ConstRows<Scalar> dy, Rows<Scalar> dsums,
+                        std::vector<Scalar>& cache, Scalar* dparameters) const;
 };
 
 }  // namespace twotower::nn

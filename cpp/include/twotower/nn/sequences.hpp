@@ -20,6 +20,14 @@
 // Outside training a reader's output must be the same bits whatever else is in the call: products run on one sequence at a time,
 // filled up to whole tiles of 32 rows, or through nn/ordered_product.hpp, whose bits know no companions. In training a call's
 // sequences may share products. pass.first_row is the number of the call's first position in the batch, which keys dropout.
+//
+// An encoder that sees nothing of its elements but a weighted sum, the weights known beforehand (MeanPool), may say so. Where
+// every sequence has one reader, no gradient need be written for every position then:
+//
+//   weigh(sequences, weights)
+//                          writes weights (positions): the reader of a sequence sees p = sum over its positions of weight * x
+//   backward_to_sums(parameters, sequences, dy, dsums, cache, dparameters)
+//                          as backward, but writes dsums (rows, width), the gradient of p: that of an x is weight * dsum
 #include <concepts>
 #include <cstdint>
 #include <span>
@@ -47,6 +55,12 @@ struct Sequences {
   Index positions() const { return static_cast<Index>(offsets.back() - offsets.front()); }
   Index rows() const { return static_cast<Index>(readers.back() - readers.front()); }
 
+  bool one_reader_each() const {
+    for (std::size_t s = 1; s < readers.size(); ++s)
+      if (readers[s] - readers[s - 1] != 1) return false;
+    return true;
+  }
+
   /// The sequences [first, last); everything stays where it is.
   Sequences part(Index first, Index last) const {
     const auto begin = static_cast<std::size_t>(first), size = static_cast<std::size_t>(last - first + 1);
@@ -70,5 +84,15 @@ concept SequenceEncoderOn = requires(const E& encoder, const Scalar* parameters,
 /// The contract above as the compiler can see it.
 template <class E>
 concept IsSequenceEncoder = SequenceEncoderOn<E, float> && SequenceEncoderOn<E, double>;
+
+/// An encoder that sees a weighted sum of its elements.
+template <class E>
+concept SeesWeightedSum =
+    IsSequenceEncoder<E> &&
+    requires(const E& encoder, const Sequences& sequences, std::span<float> weights, const double* parameters,
+             const Matrix<double>& dy, Matrix<double>& dsums, std::vector<double>& cache, double* dparameters) {
+      encoder.weigh(sequences, weights);
+      encoder.template backward_to_sums<double>(parameters, sequences, dy, dsums, cache, dparameters);
+    };
 
 }  // namespace twotower::nn

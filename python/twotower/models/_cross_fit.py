@@ -1,0 +1,266 @@
+"""Candidate sets whose retriever has not seen the positives in them: what a second stage learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from twotower import frames
+from twotower.errors import DataError
+from twotower.item_lists import Filters
+from twotower.models._asked import Asked
+from twotower.models._dot_product import DotProductRecommender
+from twotower.models._estimator import fresh
+from twotower.models._recommend import Recommender, users_a_pass
+from twotower.models.baselines import Popularity
+
+Array = np.ndarray
+
+WAYS = ("time", "last", "random")
+
+
+# --- what is kept from the retrievers ---------------------------------------------------------------------------------
+
+
+def held_out(way: str, share: float, users: Array, times: Array | None, seed: int) -> Array:
+    """Choose the rows that a retriever must not see.
+
+    Parameters
+    ----------
+    way : {"time", "last", "random"}
+        The newest rows of all; the newest of each user; any.
+    share : float in (0, 1)
+        Of the rows, or of each user's.
+    users : int (rows,)
+    times : (rows,) or None
+        Only "random" does without. Equal times are taken in the order given.
+    seed : int
+
+    Returns
+    -------
+    bool (rows,)
+    """
+    count = len(users)
+    if way == "random":
+        found: Array = np.random.Generator(np.random.PCG64(seed)).random(count) < share
+        return found
+    assert times is not None
+    held = np.zeros(count, dtype=np.bool_)
+    if way == "time":
+        held[np.argsort(times, kind="stable")[count - round(share * count) :]] = True
+        return held
+    order = np.lexsort((times, users))
+    sizes = np.bincount(users)
+    places = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    held[order] = places >= np.round((1 - share) * np.repeat(sizes, sizes))
+    return held
+
+
+def groups_of(num_users: int, folds: int, seed: int) -> Array:
+    """Deal users to folds, int (users,), as evenly as can be."""
+    return np.random.Generator(np.random.PCG64([seed, 1])).permutation(num_users) % folds
+
+
+# --- candidates -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The best items of a retriever for some users, best first.
+
+    Attributes
+    ----------
+    users : int32 (n,)
+    rows : int32 (n, width)
+        -1 behind the end of a list.
+    scores : float32 (n, width)
+        The retriever's; -inf behind the end.
+    """
+
+    users: Array
+    rows: Array
+    scores: Array
+
+    def pairs(self) -> tuple[Array, Array, Array, Array]:
+        """Every candidate: place of its user, item, score, rank from 1."""
+        places, ranks = np.nonzero(self.rows >= 0)
+        return places, self.rows[places, ranks], self.scores[places, ranks], ranks + 1
+
+
+def retrieve(retriever: Recommender, asked: Asked, width: int, num_threads: int) -> tuple[Array, Array]:
+    """The `width` best unseen items of a retriever, rows and scores (n, width)."""
+    return retriever._ranked(
+        asked,
+        min(width, retriever._items.size),
+        filter_seen=True,
+        filters=Filters(allowed=retriever._available),
+        on_unknown="raise",
+        num_threads=num_threads,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """What one cross-fitted retriever gives, in the rows of the final one.
+
+    Attributes
+    ----------
+    retriever : Recommender
+        Fitted without the held-out rows of the fold's users.
+    own_users : int32 (n,)
+        Its rows of the users of `candidates`.
+    own_items : int32 (items,)
+        Its rows of the final one's items, -1 where it does not know one.
+    candidates : Candidates
+        For users that it knows and that have a held-out row.
+    """
+
+    retriever: Recommender
+    own_users: Array
+    own_items: Array
+    candidates: Candidates
+
+
+def cross_fit(
+    retriever: Recommender,
+    final: Recommender,
+    table: frames.Frame,
+    tables: dict[str, Any],
+    held: Array,
+    user_rows: Array,
+    groups: Array,
+    width: int,
+    num_threads: int,
+) -> Iterator[Fold]:
+    """Fit a retriever a group of users without the rows that are held out of these, and ask it for their candidates.
+
+    Parameters
+    ----------
+    retriever : Recommender
+        Whose copies are fitted.
+    final : Recommender
+        Fitted on all rows.
+    table : narwhals.DataFrame
+        The interactions.
+    tables : dict
+        Further arguments of `fit`.
+    held : bool (rows,)
+    user_rows : int32 (rows,)
+        The final retriever's row of the user of each row.
+    groups : int (users,)
+    width : int
+        Candidates a user.
+    num_threads : int
+    """
+    for group in range(int(groups.max()) + 1):
+        kept_from = held & (groups[user_rows] == group)
+        if not kept_from.any() or kept_from.all():
+            continue
+        fitted = fresh(retriever)
+        fitted.fit(frames.take(table, np.flatnonzero(~kept_from)).to_native(), **tables)
+        users = np.unique(user_rows[kept_from])
+        own_users = fitted._users.encode(final._users.decode(users))
+        # Somebody of whom the retriever has seen nothing would get what it has for strangers.
+        there = own_users >= 0
+        there[there] = np.diff(fitted._seen[0])[own_users[there]] > 0
+        users, own_users = users[there].astype(np.int32), own_users[there].astype(np.int32)
+        to_final = final._items.encode(fitted._items.ids)
+        rows = np.full((len(users), min(width, fitted._items.size)), -1, dtype=np.int32)
+        scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+        step = users_a_pass(width)
+        for start in range(0, len(users), step):
+            part = slice(start, start + step)
+            found, scores[part] = retrieve(fitted, Asked.known(fitted._users, own_users[part]), width, num_threads)
+            rows[part] = np.where(found >= 0, to_final[np.maximum(found, 0)], -1)
+        own_items = fitted._items.encode(final._items.ids).astype(np.int32)
+        yield Fold(fitted, own_users, own_items, Candidates(users, rows, scores))
+
+
+# --- what to learn from -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Held-out pairs that are among the candidates of their users.
+
+    Attributes
+    ----------
+    rows : int64 (n,)
+        Of the table of interactions: positives, and with `graded` everything that is held out.
+    pools : (int64 (users + 1,), int32)
+        The candidates of each user that are no positives; none of users without candidates.
+    recall : float
+        Share of the held-out positives of these users that are among the candidates.
+    """
+
+    rows: Array
+    pools: tuple[Array, Array]
+    recall: float
+
+
+def examples_of(
+    folds: list[Fold],
+    held: Array,
+    positive: Array,
+    user_rows: Array,
+    item_rows: Array,
+    sizes: tuple[int, int],
+    *,
+    graded: bool = False,
+) -> Examples:
+    """Find the held-out rows that a second stage will meet, and what stands beside them.
+
+    Raises
+    ------
+    DataError
+        No held-out positive is among the candidates.
+    """
+    num_users, num_items = sizes
+    keys = [np.empty(0, dtype=np.int64)]
+    users = [np.empty(0, dtype=np.int32)]
+    for fold in folds:
+        places, items, _, _ = fold.candidates.pairs()
+        users.append(fold.candidates.users)
+        keys.append(fold.candidates.users[places].astype(np.int64) * num_items + items)
+    there = np.sort(np.concatenate(keys))
+    of_rows = user_rows.astype(np.int64) * num_items + item_rows
+    served = np.isin(user_rows, np.concatenate(users)) & held
+    among = served & np.isin(of_rows, there)
+    hits = among & positive
+    if not hits.any():
+        raise DataError(
+            f"fit: none of the {int(np.count_nonzero(held & positive))} held-out positives is among the candidates of its "
+            "user, so there is nothing to learn the second stage from; pass more candidates, a larger holdout, or another "
+            "cross_fit"
+        )
+    negatives = there[~np.isin(there, of_rows[hits])]
+    owners, items = np.divmod(negatives, num_items)
+    offsets = np.searchsorted(owners, np.arange(num_users + 1)).astype(np.int64)
+    recall = float(np.count_nonzero(hits) / np.count_nonzero(served & positive))
+    return Examples(np.flatnonzero(among if graded else hits), (offsets, items.astype(np.int32)), recall)
+
+
+# --- vectors ----------------------------------------------------------------------------------------------------------
+
+
+def score_vectors(retriever: Recommender) -> tuple[Array, Array] | None:
+    """Vectors of all users and items whose dot products are the scores; None where there are none."""
+    if isinstance(retriever, DotProductRecommender):
+        return retriever.user_embeddings(), retriever.item_embeddings()
+    if isinstance(retriever, Popularity):
+        return np.ones((retriever._users.size, 1), dtype=np.float32), retriever._counts[:, None]
+    return None
+
+
+def rotation(source: Array, target: Array) -> Array:
+    """The orthogonal matrix, float32 (width, width), that turns `source` (n, width) into `target` as nearly as can be.
+
+    Two fits of one model have vectors of the same dot products in other axes. Schoenemann 1966, "A generalized solution of
+    the orthogonal Procrustes problem".
+    """
+    left, _, right = np.linalg.svd(source.astype(np.float64).T @ target.astype(np.float64))
+    turn: Array = (left @ right).astype(np.float32)
+    return turn

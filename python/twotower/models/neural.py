@@ -1,0 +1,593 @@
+"""Collaborative filtering from ids alone: matrix factorization, and the networks that stand in for its dot product."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from twotower._core import core
+from twotower.models._choices import usual_batch
+from twotower.models._options import check_choice, check_count, named_options
+from twotower.models._pair_lesson import PairPlan, training_options
+from twotower.models._pair_model import DotPairModel, PairModel
+from twotower.models._pair_towers import PairArchitecture
+from twotower.models._reading import Reading
+from twotower.models._sides import Sides
+from twotower.models._targets import Targets, check_range, read_targets
+from twotower.models._towers import hidden_layers
+
+_LOSSES = ("logistic", "bpr", "softmax")
+_GROUP = 16  # positives of a user that share a place in the batch
+
+
+@dataclass(frozen=True)
+class SumArchitecture(PairArchitecture):
+    """A network over the user's and the item's vectors side by side, whose first layer is cut in two.
+
+    W [u, v] + b is a sum of a half that knows the user alone and a half that knows the item alone: each is computed once a user
+    and once an item, at the end of its tower, and a pair costs their sum.
+    """
+
+    def tower_layers(self, width: int, streams: Iterator[int]) -> list[core.Layer]:
+        return [*super().tower_layers(width, streams), core.Layer.dense(width, self.hidden[0])]
+
+    def tower_width(self, width: int) -> int:
+        return self.hidden[0]
+
+    def deep(self, streams: Iterator[int]) -> tuple[list[core.Layer], int]:
+        """The hidden layers from the sum on, and the width behind them."""
+        width = self.hidden[0]
+        layers = [getattr(core.Layer, self.activation)(width)]
+        if self.hidden_dropout > 0:
+            layers.append(core.Layer.dropout(width, 1 - self.hidden_dropout, next(streams)))
+        more, end = hidden_layers(
+            width,
+            self.hidden[1:],
+            streams,
+            activation=self.activation,
+            layer_norm=self.layer_norm,
+            dropout=self.hidden_dropout,
+        )
+        return layers + more, end
+
+    def head(self, user_width: int, item_width: int, streams: Iterator[int]) -> list[core.Layer]:
+        layers, end = self.deep(streams)
+        return [*layers, core.Layer.dense(end, 1)]
+
+
+@dataclass(frozen=True)
+class NeuMFArchitecture(SumArchitecture):
+    """Vectors of two halves: the first `factors` columns are multiplied, the others pass a network, one layer reads both.
+
+    Attributes
+    ----------
+    factors : int
+        Width of the half that is multiplied; `dim` is that of both.
+    """
+
+    factors: int = 0
+
+    @property
+    def split(self) -> int:
+        return self.factors
+
+    def tower_layers(self, width: int, streams: Iterator[int]) -> list[core.Layer]:
+        rest = width - self.factors
+        multiplied = [core.Layer.slice(width, 0, self.factors)]
+        network = [core.Layer.slice(width, self.factors, rest), core.Layer.dense(rest, self.hidden[0])]
+        return [
+            *PairArchitecture.tower_layers(self, width, streams),
+            core.Layer.parallel(width, multiplied, network),
+        ]
+
+    def tower_width(self, width: int) -> int:
+        return self.factors + self.hidden[0]
+
+    def head(self, user_width: int, item_width: int, streams: Iterator[int]) -> list[core.Layer]:
+        width, (layers, end) = self.meeting_width(user_width, item_width), self.deep(streams)
+        multiplied = [core.Layer.slice(width, 0, self.factors)]
+        network = [core.Layer.slice(width, self.factors, self.hidden[0]), *layers]
+        return [core.Layer.parallel(width, multiplied, network), core.Layer.dense(self.factors + end, 1)]
+
+
+class _OfIds(PairModel):
+    """Base of the models of this file: ids alone, positives against drawn negatives, L2 of the vectors of each pair."""
+
+    user_features: Any = ()
+    item_features: Any = ()
+
+    rating_col: str | None
+    loss: str
+    dim: int
+    dropout: float
+    negatives: int
+    epochs: int
+    batch_size: int | None
+    learning_rate: float
+    eval_metric: str | None
+    # Of the networks; a dot product has none.
+    hidden: Sequence[int] = ()
+    _least_hidden: ClassVar[int] = 0
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        check_choice("fit", "loss", self.loss, _LOSSES)
+        check_count("fit", "negatives", self.negatives)
+        if len(self.hidden) < self._least_hidden:
+            raise ValueError(
+                f"fit: hidden is {self.hidden!r}, but must have a layer at least, since without one this is a product of "
+                "vectors; pass hidden=(64, 32), or use MatrixFactorization"
+            )
+
+    def _make(self, seed: int, offset: float) -> PairArchitecture:
+        """What is built."""
+        raise NotImplementedError
+
+    @property
+    def _measured_by(self) -> str:
+        assert self.eval_metric is not None
+        return self.eval_metric
+
+    def _plan(self, reading: Reading, sides: Sides) -> PairPlan:
+        return self._settle(reading, read_targets(None, None, self.loss, None), self.loss, self.negatives)
+
+    def _settle(self, reading: Reading, targets: Targets, loss: str, negatives: int) -> PairPlan:
+        seed = secrets.randbits(48) if self.random_state is None else int(self.random_state)
+        batch = self.batch_size or usual_batch(reading.lists.num_positives)
+        return PairPlan(
+            self._make(seed, targets.offset),
+            loss,
+            targets.values,
+            link=targets.link,
+            negatives=negatives,
+            epochs=self.epochs,
+            batch_size=batch,
+            group_size=_GROUP,
+            learning_rate=float(self.learning_rate),
+            eval_metric=self._measured_by,
+            **training_options(self),
+            chosen={"batch_size": batch, "random_state": seed},
+        )
+
+
+class MatrixFactorization(DotPairModel, _OfIds, kind="matrix_factorization"):
+    """Rank items by the dot product of a user's and an item's vector, learned from positives against drawn items.
+
+    Parameters
+    ----------
+    user_col, item_col : str
+        Columns of the ids.
+    rating_col : str, optional
+        Column of ratings; looked at only with `min_rating`.
+    min_rating : float, optional
+        Rows rated below it count as seen, but are not trained on.
+    weight_col : str, optional
+        Column of example weights, at least 0; rows of weight 0 count as seen, but are not trained on.
+    loss : {"logistic", "bpr", "softmax"}
+        "logistic": each positive is a yes and each drawn item a no; "bpr": each positive before the drawn ones; "softmax":
+        the user's positives of the batch out of them and the drawn ones.
+    dim : int, at least 1
+        Width of the vectors.
+    dropout : float in [0, 1)
+        Share of both vectors that training drops.
+    negatives : int, at least 1
+        Items drawn for each positive: uniformly, and nothing the user has seen.
+    epochs : int
+    batch_size : int, optional
+        Positives a step; None takes 4096 from 200,000 positives on and 1024 below (fewer for very small data).
+    learning_rate : float above 0
+        Of Adam at the first step; it falls in a line to 2 %.
+    shrink, bias_shrink : float, at least 0
+        L2 of both vectors and of both biases of each pair.
+    eval_metric : str
+        Metric of the validation, such as "ndcg@10".
+    patience : int, optional
+        Stop when the validation has not risen for so many epochs; None never stops.
+    random_state : int or None
+        Seed; None draws one, which `random_state_` then holds.
+    n_jobs : int
+        Threads; -1 is every CPU this process may use. Results do not depend on it.
+    verbose : {0, 1, 2}
+        Nothing; a progress bar, or a line an epoch where nobody watches; always lines.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_
+        See `TwoTower`.
+    batch_size_, random_state_
+        What was used where an option was None.
+
+    Notes
+    -----
+    Score: `b_u + b_i + <p_u, q_i>`. Rendle et al. 2020, "Neural collaborative filtering vs. matrix factorization revisited"
+    (logistic); Rendle et al. 2009, "BPR". Columns of features are not looked at; `TwoTower` reads them.
+
+    Examples
+    --------
+    >>> import twotower as tt
+    >>> data = tt.datasets.synthetic(num_users=200, num_items=80, num_interactions=4000)
+    >>> model = tt.MatrixFactorization(epochs=2, verbose=0).fit(data.ratings)
+    >>> model.recommend([1], k=3)["rank"].tolist()
+    [1, 2, 3]
+    """
+
+    @named_options
+    def __init__(
+        self,
+        *,
+        user_col: str = "user_id",
+        item_col: str = "item_id",
+        rating_col: str | None = None,
+        min_rating: float | None = None,
+        weight_col: str | None = None,
+        loss: str = "logistic",
+        dim: int = 64,
+        dropout: float = 0.0,
+        negatives: int = 4,
+        epochs: int = 12,
+        batch_size: int | None = None,
+        learning_rate: float = 0.005,
+        shrink: float = 0.003,
+        bias_shrink: float = 0.0,
+        eval_metric: str = "ndcg@10",
+        patience: int | None = 5,
+        random_state: int | None = 0,
+        n_jobs: int = -1,
+        verbose: int = 1,
+    ) -> None:
+        self.user_col = user_col
+        self.item_col = item_col
+        self.rating_col = rating_col
+        self.min_rating = min_rating
+        self.weight_col = weight_col
+        self.loss = loss
+        self.dim = dim
+        self.dropout = dropout
+        self.negatives = negatives
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.shrink = shrink
+        self.bias_shrink = bias_shrink
+        self.eval_metric = eval_metric
+        self.patience = patience
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _make(self, seed: int, offset: float) -> PairArchitecture:
+        return PairArchitecture(dim=self.dim, seed=seed, dropout=self.dropout, offset=offset, deviation=0.1)
+
+
+class NeuMF(_OfIds, kind="neumf"):
+    """Rank items by a product of vectors and a network over other vectors, read together: neural matrix factorization.
+
+    Parameters
+    ----------
+    user_col, item_col, rating_col, min_rating, weight_col, loss, negatives
+        See `MatrixFactorization`.
+    factors : int, at least 1
+        Width of the vectors that are multiplied.
+    dim : int, at least 1
+        Width of the vectors that the network reads.
+    hidden : tuple of int, at least one
+        Widths of the network's layers.
+    activation : {"relu", "gelu"}
+    dropout : float in [0, 1)
+        Share of all vectors that training drops.
+    hidden_dropout : float in [0, 1)
+        Share of each hidden layer that training drops.
+    epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
+        See `MatrixFactorization`; `shrink` is of what the towers give: the multiplied vectors and each side's half of the
+        network's first layer.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
+        See `MatrixFactorization`.
+
+    Notes
+    -----
+    He et al. 2017, "Neural collaborative filtering", section 3.4, with biases and without pretraining: score
+    `b_u + b_i + h . [p_u * q_i, mlp([m_u, n_i])]`. Lists of the whole catalogue pass the network once an item.
+
+    Examples
+    --------
+    >>> import twotower as tt
+    >>> data = tt.datasets.synthetic(num_users=200, num_items=80, num_interactions=4000)
+    >>> model = tt.NeuMF(epochs=2, verbose=0).fit(data.ratings)
+    >>> model.recommend([1], k=3)["rank"].tolist()
+    [1, 2, 3]
+    """
+
+    _architecture_type = NeuMFArchitecture
+    _least_hidden = 1
+
+    @named_options
+    def __init__(
+        self,
+        *,
+        user_col: str = "user_id",
+        item_col: str = "item_id",
+        rating_col: str | None = None,
+        min_rating: float | None = None,
+        weight_col: str | None = None,
+        loss: str = "logistic",
+        factors: int = 64,
+        dim: int = 16,
+        hidden: Sequence[int] = (32, 16),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        negatives: int = 4,
+        epochs: int = 8,
+        batch_size: int | None = None,
+        learning_rate: float = 0.005,
+        shrink: float = 0.008,
+        bias_shrink: float = 0.0,
+        eval_metric: str = "ndcg@10",
+        patience: int | None = 5,
+        random_state: int | None = 0,
+        n_jobs: int = -1,
+        verbose: int = 1,
+    ) -> None:
+        self.user_col = user_col
+        self.item_col = item_col
+        self.rating_col = rating_col
+        self.min_rating = min_rating
+        self.weight_col = weight_col
+        self.loss = loss
+        self.factors = factors
+        self.dim = dim
+        self.hidden = hidden
+        self.activation = activation
+        self.dropout = dropout
+        self.hidden_dropout = hidden_dropout
+        self.negatives = negatives
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.shrink = shrink
+        self.bias_shrink = bias_shrink
+        self.eval_metric = eval_metric
+        self.patience = patience
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        check_count("fit", "factors", self.factors)
+        check_choice("fit", "activation", self.activation, ("relu", "gelu"))
+
+    def _make(self, seed: int, offset: float) -> PairArchitecture:
+        return NeuMFArchitecture(
+            dim=self.factors + self.dim,
+            factors=self.factors,
+            seed=seed,
+            meeting=("product", "sum"),
+            hidden=tuple(self.hidden),
+            activation=self.activation,
+            dropout=self.dropout,
+            hidden_dropout=self.hidden_dropout,
+            offset=offset,
+            deviation=0.1,
+        )
+
+
+class DeepNCF(_OfIds, kind="deep_ncf"):
+    """Rank items by a network over the user's and the item's vector: deep neural collaborative filtering.
+
+    Parameters
+    ----------
+    user_col, item_col, rating_col, min_rating, weight_col, loss, dim, negatives
+        See `MatrixFactorization`.
+    hidden, activation, dropout, hidden_dropout
+        See `NeuMF`.
+    epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
+        See `MatrixFactorization`.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
+        See `MatrixFactorization`.
+
+    Notes
+    -----
+    He et al. 2017, "Neural collaborative filtering", section 3.3, with biases: score `b_u + b_i + mlp([p_u, q_i])`.
+
+    Examples
+    --------
+    >>> import twotower as tt
+    >>> data = tt.datasets.synthetic(num_users=200, num_items=80, num_interactions=4000)
+    >>> model = tt.DeepNCF(epochs=2, verbose=0).fit(data.ratings)
+    >>> model.recommend([1], k=3)["rank"].tolist()
+    [1, 2, 3]
+    """
+
+    _architecture_type = SumArchitecture
+    _least_hidden = 1
+
+    @named_options
+    def __init__(
+        self,
+        *,
+        user_col: str = "user_id",
+        item_col: str = "item_id",
+        rating_col: str | None = None,
+        min_rating: float | None = None,
+        weight_col: str | None = None,
+        loss: str = "logistic",
+        dim: int = 32,
+        hidden: Sequence[int] = (64, 32, 16),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        negatives: int = 4,
+        epochs: int = 12,
+        batch_size: int | None = None,
+        learning_rate: float = 0.005,
+        shrink: float = 0.003,
+        bias_shrink: float = 0.0,
+        eval_metric: str = "ndcg@10",
+        patience: int | None = 5,
+        random_state: int | None = 0,
+        n_jobs: int = -1,
+        verbose: int = 1,
+    ) -> None:
+        self.user_col = user_col
+        self.item_col = item_col
+        self.rating_col = rating_col
+        self.min_rating = min_rating
+        self.weight_col = weight_col
+        self.loss = loss
+        self.dim = dim
+        self.hidden = hidden
+        self.activation = activation
+        self.dropout = dropout
+        self.hidden_dropout = hidden_dropout
+        self.negatives = negatives
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.shrink = shrink
+        self.bias_shrink = bias_shrink
+        self.eval_metric = eval_metric
+        self.patience = patience
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        check_choice("fit", "activation", self.activation, ("relu", "gelu"))
+
+    def _make(self, seed: int, offset: float) -> PairArchitecture:
+        return SumArchitecture(
+            dim=self.dim,
+            seed=seed,
+            meeting=("sum",),
+            hidden=tuple(self.hidden),
+            activation=self.activation,
+            dropout=self.dropout,
+            hidden_dropout=self.hidden_dropout,
+            offset=offset,
+            deviation=0.1,
+        )
+
+
+class CFNN(DeepNCF, kind="cfnn"):
+    """Predict ratings by a network over the user's and the item's vector: a collaborative filtering neural network.
+
+    Parameters
+    ----------
+    user_col, item_col, weight_col
+        See `MatrixFactorization`.
+    rating_col : str, optional
+        Column of ratings, which are predicted. Without it the rows are positives, as `DeepNCF` has them.
+    min_rating : float, optional
+        With `rating_col`: rows rated below it count as seen, the others are positives, and no rating is predicted.
+    rating_range : (low, high), optional
+        What predicted ratings are cut off at. None takes what was seen.
+    loss, negatives
+        See `MatrixFactorization`; of positives. Ratings are learned by squared error.
+    dim, hidden, activation, dropout, hidden_dropout
+        See `NeuMF`.
+    epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
+        See `MatrixFactorization`; where ratings are predicted an `eval_metric` of None is "rmse", else "ndcg@10".
+
+    Attributes
+    ----------
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
+        See `MatrixFactorization`.
+
+    Notes
+    -----
+    Rating: mean + b_u + b_i + mlp([p_u, q_i]), kept in the range.
+
+    Examples
+    --------
+    >>> import twotower as tt
+    >>> data = tt.datasets.synthetic(num_users=200, num_items=80, num_interactions=4000)
+    >>> ratings = data.ratings.assign(rating=data.ratings.item_id % 5 + 1.0)
+    >>> model = tt.CFNN(rating_col="rating", epochs=2, verbose=0).fit(ratings)
+    >>> bool((model.predict(ratings.head(3)) <= 5).all())
+    True
+    """
+
+    @named_options
+    def __init__(
+        self,
+        *,
+        user_col: str = "user_id",
+        item_col: str = "item_id",
+        rating_col: str | None = None,
+        min_rating: float | None = None,
+        rating_range: tuple[float, float] | None = None,
+        weight_col: str | None = None,
+        loss: str = "logistic",
+        dim: int = 32,
+        hidden: Sequence[int] = (64, 32, 16),
+        activation: str = "relu",
+        dropout: float = 0.3,
+        hidden_dropout: float = 0.0,
+        negatives: int = 4,
+        epochs: int = 20,
+        batch_size: int | None = None,
+        learning_rate: float = 0.003,
+        shrink: float = 0.02,
+        bias_shrink: float = 0.005,
+        eval_metric: str | None = None,
+        patience: int | None = 5,
+        random_state: int | None = 0,
+        n_jobs: int = -1,
+        verbose: int = 1,
+    ) -> None:
+        self.user_col = user_col
+        self.item_col = item_col
+        self.rating_col = rating_col
+        self.min_rating = min_rating
+        self.rating_range = rating_range
+        self.weight_col = weight_col
+        self.loss = loss
+        self.dim = dim
+        self.hidden = hidden
+        self.activation = activation
+        self.dropout = dropout
+        self.hidden_dropout = hidden_dropout
+        self.negatives = negatives
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.shrink = shrink
+        self.bias_shrink = bias_shrink
+        self.eval_metric = eval_metric
+        self.patience = patience
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if check_range(self.rating_range) is not None and self._predicts is None:
+            raise ValueError(
+                f"fit: rating_range is {self.rating_range!r}, but no ratings are predicted; pass rating_col= without "
+                "min_rating, or leave rating_range out"
+            )
+
+    @property
+    def _predicts(self) -> str | None:
+        return self.rating_col if self.min_rating is None else None
+
+    def _plan(self, reading: Reading, sides: Sides) -> PairPlan:
+        if self._predicts is None:
+            return super()._plan(reading, sides)
+        limits = check_range(self.rating_range)
+        targets = read_targets(reading.pairs.ratings, self._predicts, "mse", limits)
+        return self._settle(reading, targets, "squared", 0)
+
+    @property
+    def _measured_by(self) -> str:
+        return self.eval_metric or ("ndcg@10" if self._predicts is None else "rmse")
