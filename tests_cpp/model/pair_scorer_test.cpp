@@ -350,7 +350,7 @@ TEST_CASE("PairScorer: refuses parts that do not fit") {
     return PairScorer<float>(spec);
   };
   CHECK_THROWS_WITH(make([](PairScorerSpec& s) { s.meeting = {false, false, false, false}; }),
-                    "PairScorer: the meeting has no part; ask for vectors, product, dot or given");
+                    "PairScorer: the meeting has no part; ask for vectors, product, dot, given or sum");
   CHECK_THROWS_WITH(make([](PairScorerSpec& s) { s.item = lookup_tower(1, 3); }),
                     "PairScorer: out_width of the user tower is 4, but must equal out_width of the item tower, which is 3");
   CHECK_THROWS_WITH(make([](PairScorerSpec& s) { s.meeting.vectors = true; }),

@@ -150,7 +150,7 @@ def test_parameters_survive_the_way_into_another_model():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"dot": False}, "PairScorer: the meeting has no part; ask for vectors, product, dot or given"),
+        ({"dot": False}, "PairScorer: the meeting has no part; ask for vectors, product, dot, given or sum"),
         (
             {"item": lookup(1, 4)},
             f"PairScorer: out_width of the user tower is {WIDTH}, but must equal out_width of the item tower, which is 4",

@@ -237,7 +237,7 @@ class PairScorer:
         product: bool = False,
         dot: bool = False,
         given: bool = False,
-        sum: bool = False,
+        sum: bool = False,  # noqa: A002
         split: int = 0,
         head: Sequence[Layer],
         tables: Sequence[tuple[str, int, int]],
