@@ -250,8 +250,8 @@ def score_vectors(retriever: Recommender) -> tuple[Array, Array] | None:
     """Vectors of all users and items whose dot products are the scores; None where there are none."""
     if isinstance(retriever, DotProductRecommender):
         return retriever.user_embeddings(), retriever.item_embeddings()
-    if isinstance(retriever, Popularity):
-        return np.ones((retriever._users.size, 1), dtype=np.float32), retriever._counts[:, None]
+    if isinstance(retriever, Popularity) and retriever.by is None:
+        return np.ones((retriever._users.size, 1), dtype=np.float32), retriever._scores[:, None]
     return None
 
 
