@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import twotower as tt
 from conformance import exactly
-from twotower._core import core
 from twotower.errors import DataError, SchemaError, UnknownIdError
 
 SIZE, WIDTH = 37, 5
@@ -228,7 +227,6 @@ def test_the_same_bits_for_any_number_of_threads_and_from_many_at_once() -> None
             np.testing.assert_array_equal(ids, right[0][place : place + 50])
 
 
-@pytest.mark.skipif(not hasattr(core.ItemIndex, "screened"), reason="this core has no screen")
 def test_a_screen_changes_no_bit() -> None:
     vectors = np.random.default_rng(4).standard_normal((3000, 32), dtype=np.float32)
     plain = tt.ItemIndex(vectors, screen=False)

@@ -72,8 +72,7 @@ class ItemIndex:
         self._numbered = ids is None
         # Replaced and never written to: a search that is under way keeps the one that it began with.
         self._removed: np.ndarray | None = None
-        options = {} if screen is None else {"screen": screen}
-        self._core = core.ItemIndex(matrix, num_threads=num_threads, **options)
+        self._core = core.ItemIndex(matrix, num_threads=num_threads, screen=screen)
 
     def __len__(self) -> int:
         return int(self._core.rows) - (0 if self._removed is None else int(np.count_nonzero(self._removed)))
@@ -94,7 +93,7 @@ class ItemIndex:
     @property
     def screened(self) -> bool:
         """Whether a coarse int8 copy picks whom to score."""
-        return bool(getattr(self._core, "screened", False))
+        return self._core.screened
 
     @property
     def ids(self) -> Array:
