@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import twotower as tt
 from conformance import RecommenderConformance, exactly
 from rated import with_ratings
 from twotower.errors import DataError
@@ -51,3 +52,13 @@ def test_what_cannot_be_learned_is_refused() -> None:
         BiasModel().fit(RATINGS.assign(rating=3))
     with pytest.raises(TypeError, match=exactly("fit: rating_col is None, but must be the name of a column")):
         BiasModel(rating_col=None).fit(RATINGS)
+
+
+def test_it_is_measured_as_a_model_of_ratings() -> None:
+    table = pd.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 3], "rating": [1.0, 2.0, 4.0, 5.0]})
+    for model in (tt.BiasModel(), tt.BayesianMF(dim=2, burn_in=1, samples=2, verbose=0)):
+        model.fit(table)
+        errors = model.predict(table) - table["rating"]
+        measured = tt.evaluate(model, table, metrics=["rmse", "mae"])
+        assert measured["rmse"][0] == pytest.approx(float((errors**2).mean()) ** 0.5, rel=1e-6)
+        assert measured["mae"][0] == pytest.approx(float(errors.abs().mean()), rel=1e-6)

@@ -145,6 +145,10 @@ class BayesianMF(DotProductRecommender, kind="bayesian mf"):
     def _similarity_width(self) -> int:
         return int(self._item_vectors_.shape[1]) - 1
 
+    @property
+    def _predicts(self) -> str:
+        return self.rating_col
+
     def _user_vectors(self, asked: Asked, *, num_threads: int) -> np.ndarray:
         vectors: np.ndarray = self._user_vectors_[asked.rows]
         return vectors

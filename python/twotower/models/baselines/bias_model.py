@@ -121,6 +121,10 @@ class BiasModel(Recommender, kind="bias"):
         self._item_vectors = np.ones((len(of_item), 2), dtype=np.float32)
         self._item_vectors[:, 0] = of_item
 
+    @property
+    def _predicts(self) -> str:
+        return self.rating_col
+
     def _top_k(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
