@@ -32,7 +32,7 @@ struct SoftmaxTargets {
 /// Writes      dqueries, ditems, dbias: the gradients of the returned loss
 /// Threads     sums over rows run in up to eight groups of rows, by their number alone, added up in order: the same bytes for any
 ///             thread count
-/// Cost        6 rows columns width flops, at about two thirds of the FMA roof for 256 and 1024 rows of width 64 (Zen 5, one core)
+/// Cost        6 rows columns width flops, at about two thirds of the FMA roof from 256 rows of width 64 on (Zen 5, one core)
 /// Source      Covington, Adams, Sargin 2016; Yi et al. 2019 (RecSys), section 3, with the weights of BatchPlan; denominators as
 ///             the columns come: Milakov, Gimelshein 2018, arXiv:1805.02867
 template <class Scalar>
