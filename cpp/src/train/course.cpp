@@ -5,6 +5,24 @@
 
 namespace twotower::train {
 
+void check_sides(const char* name, std::string_view side, std::string_view sides, const model::Tower& tower,
+                 const model::SideData& asking, const model::SideData& items, const data::Interactions& interactions,
+                 const data::BatchSpec& batches) {
+  const std::string one(side);
+  check_size(name, "rows of the " + one + " features", asking.entities->rows(), "num_queries of the interactions",
+             interactions.num_queries());
+  check_size(name, "rows of the item features", items.entities->rows(), "num_items of the interactions",
+             interactions.num_items());
+  if (tower.reads_history() == (batches.history == data::HistoryMode::kNone))
+    fail(name, tower.reads_history() ? "the " + one + " tower reads a history, but histories are of mode None"
+                                     : "histories are made, but the " + one + " tower reads none");
+  if (!asking.contexts) return;
+  if (batches.group_size != 1)
+    fail(name, "group_size is " + std::to_string(batches.group_size) + ", but must be 1 where " + std::string(sides) +
+                   " have contexts: each pair has its own");
+  check_rows(name, "numbers of pairs", interactions.pairs(), asking.contexts->rows());
+}
+
 Course::Course(const char* name, nn::Parameters<float>& parameters, const CourseSpec& spec, Index steps_per_epoch)
     : name_(name),
       parameters_(parameters),

@@ -22,7 +22,7 @@ MultiTaskTrainer::MultiTaskTrainer(model::PairScorer<float>& model, const model:
       spec_(spec),
       targets_(targets),
       plan_(interactions, spec.batches, spec.seed, lists),
-      optimizer_(spec.optimizer, model.parameters()),
+      course_(kName, model.parameters(), {spec.optimizer, spec.schedule, spec.epochs}, plan_.batches_per_epoch()),
       softmax_(spec.temperature),
       row_gradients_(model.parameters().tables.size()),
       darena_(model.parameters().arena.size()) {
@@ -30,21 +30,16 @@ MultiTaskTrainer::MultiTaskTrainer(model::PairScorer<float>& model, const model:
 }
 
 void MultiTaskTrainer::check(const data::Interactions& interactions) const {
-  check_at_least(kName, "epochs", spec_.epochs, 1);
   check_in_range(kName, "retrieval_weight", spec_.retrieval_weight, 0, 1e6);
   check_in_range(kName, "rating_weight", spec_.rating_weight, 0, 1e6);
   if (!(spec_.retrieval_weight > 0 || spec_.rating_weight > 0))
     fail(kName, "retrieval_weight and rating_weight are both 0, so that there is nothing to learn; give one of them a weight");
   check_in_range(kName, "shrink", spec_.shrink, 0, 1e6);
   check_in_range(kName, "bias_shrink", spec_.bias_shrink, 0, 1e6);
-  spec_.schedule.check();
   spec_.rating.check();
   if (!spec_.rating.is_pointwise()) fail(kName, "the rating loss compares the pairs of a list, but must look at each by itself");
   if (model_.meeting().given) fail(kName, "the model reads a number that comes with each pair, but pairs come without here");
-  check_size(kName, "rows of the user features", users_.entities->rows(), "num_queries of the interactions",
-             interactions.num_queries());
-  check_size(kName, "rows of the item features", items_.entities->rows(), "num_items of the interactions",
-             interactions.num_items());
+  check_sides(kName, "user", "users", model_.user(), users_, items_, interactions, spec_.batches);
   check_size(kName, "out_width of the user tower", model_.user().out_width(), "out_width of the item tower",
              model_.item().out_width());
   model_.check(users_, items_);
@@ -62,40 +57,19 @@ void MultiTaskTrainer::check(const data::Interactions& interactions) const {
     check_at_least(kName, "rows of the bias table", values.rows(),
                    std::get<data::Codes>(items_.entities->column(first.column)).vocabulary);
   }
-  if (model_.user().reads_history() == (spec_.batches.history == data::HistoryMode::kNone))
-    fail(kName, model_.user().reads_history() ? "the user tower reads a history, but histories are of mode None"
-                                              : "histories are made, but the user tower reads none");
-  if (!users_.contexts) return;
-  if (spec_.batches.group_size != 1)
-    fail(kName, "group_size is " + std::to_string(spec_.batches.group_size) +
-                    ", but must be 1 where users have contexts: each pair has its own");
-  check_rows(kName, "numbers of pairs", pairs, users_.contexts->rows());
-}
-
-double MultiTaskTrainer::learning_rate() const {
-  return spec_.schedule.learning_rate(std::min(step_, total_steps() - 1), total_steps());
 }
 
 Progress MultiTaskTrainer::run_steps(Index count, const Threads& threads) {
-  check_at_least(kName, "number of steps", count, 1);
-  Progress progress;
-  for (; progress.steps < count && step_ < total_steps(); ++progress.steps) {
-    progress.loss += run_step(threads);
-    progress.examples += std::ssize(ratings_);
-  }
-  if (progress.steps > 0) progress.loss /= static_cast<double>(progress.steps);
-  return progress;
+  return course_.run(count, threads, [&] { return Course::Step{run_step(threads), std::ssize(ratings_)}; });
 }
 
 double MultiTaskTrainer::run_step(const Threads& threads) {
   write_batch();
-  auto& parameters = model_.parameters();
-  const nn::Pass pass{true, spec_.seed, static_cast<std::uint64_t>(step_), 0};
+  const nn::Pass pass{true, spec_.seed, static_cast<std::uint64_t>(step()), 0};
   const model::PairRows pairs = rows();
   model_.prepare(users_, items_, pairs, pass, scratch_);
   sort_touches(threads);
-  for (std::size_t table = 0; table < row_gradients_.size(); ++table)
-    optimizer_.catch_up(parameters, static_cast<Index>(table), row_gradients_[table].rows(), threads);
+  course_.catch_up(row_gradients_, threads);
 
   model_.forward(users_, items_, pairs, scratch_, pass, threads);
   const double rating = rate(threads), retrieval = retrieve(threads), loss = rating + retrieval;
@@ -109,16 +83,12 @@ double MultiTaskTrainer::run_step(const Threads& threads) {
     scratch_.item.dy += weight * ditems_;
   }
   model_.backward_towers(users_, items_, pairs, scratch_, darena_, pass, threads);
-  optimizer_.begin_step(learning_rate());
-  for (std::size_t table = 0; table < row_gradients_.size(); ++table)
-    optimizer_.update_rows(parameters, static_cast<Index>(table), row_gradients_[table], threads);
-  optimizer_.update_arena(parameters, darena_);
-  ++step_;
+  course_.update(row_gradients_, darena_, threads);
   return loss;
 }
 
 void MultiTaskTrainer::write_batch() {
-  plan_.write(step_ / steps_per_epoch(), step_ % steps_per_epoch(), batch_);
+  plan_.write(step() / steps_per_epoch(), step() % steps_per_epoch(), batch_);
   user_of_pair_.resize(batch_.positive_pairs.size());
   for (std::size_t row = 0; row < batch_.queries.size(); ++row)
     std::fill(user_of_pair_.begin() + batch_.offsets[row], user_of_pair_.begin() + batch_.offsets[row + 1],
@@ -181,12 +151,10 @@ void MultiTaskTrainer::sort_touches(const Threads& threads) {
 }
 
 void MultiTaskTrainer::explain_failure(double loss) const {
-  const std::string culprit = !scratch_.user.y.allFinite()   ? "the user tower's vectors are not finite"
-                              : !scratch_.item.y.allFinite() ? "the item tower's vectors are not finite"
-                                                             : "both towers' vectors are finite, the scores are not";
-  fail_numerically(kName, "the loss is " + shown(loss) + " at step " + std::to_string(step_) + " (epoch " +
-                              std::to_string(step_ / steps_per_epoch() + 1) + ", learning rate " + shown(learning_rate()) +
-                              "): " + culprit + "; try a smaller learning rate or a larger temperature");
+  const char* culprit = !scratch_.user.y.allFinite()   ? "the user tower's vectors are not finite"
+                        : !scratch_.item.y.allFinite() ? "the item tower's vectors are not finite"
+                                                       : "both towers' vectors are finite, the scores are not";
+  course_.give_up(loss, culprit, "a smaller learning rate or a larger temperature");
 }
 
 }  // namespace twotower::train

@@ -26,18 +26,8 @@ PairTrainer::PairTrainer(model::PairScorer<float>& model, const model::SideData&
   check_in_range(kName, "bias_shrink", spec.bias_shrink, 0, 1e6);
   spec.loss.check();
   spec.loss.check_targets(kName, extras.targets);
-  check_size(kName, "rows of the user features", users.entities->rows(), "num_queries of the interactions",
-             interactions.num_queries());
-  check_size(kName, "rows of the item features", items.entities->rows(), "num_items of the interactions",
-             interactions.num_items());
+  check_sides(kName, "user", "users", model.user(), users, items, interactions, spec.pairs.batches);
   model.check(users, items);
-  if (model.user().reads_history() == (spec.pairs.batches.history == data::HistoryMode::kNone))
-    fail(kName, model.user().reads_history() ? "the user tower reads a history, but histories are of mode None"
-                                             : "histories are made, but the user tower reads none");
-  if (users.contexts && spec.pairs.batches.group_size != 1)
-    fail(kName, "group_size is " + std::to_string(spec.pairs.batches.group_size) +
-                    ", but must be 1 where users have contexts: each pair has its own");
-  if (users.contexts) check_rows(kName, "numbers of pairs", interactions.pairs(), users.contexts->rows());
   if (!spec.loss.is_pointwise() && spec.pairs.negatives == 0 && extras.targets.empty())
     fail(kName, "the loss compares the pairs of a list, but there are neither targets nor negatives to compare with");
   if (model.meeting().given != (extras.given_users && extras.given_items))

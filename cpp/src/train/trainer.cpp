@@ -1,6 +1,5 @@
 #include "twotower/train/trainer.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 #include "twotower/base/check.hpp"
@@ -14,19 +13,14 @@ Trainer::Trainer(model::TwoTower<float>& model, const model::SideData& queries, 
       items_(items),
       spec_(spec),
       plan_(interactions, spec.batches, spec.seed, lists),
-      optimizer_(spec.optimizer, model.parameters()),
+      course_("Trainer", model.parameters(), {spec.optimizer, spec.schedule, spec.epochs}, plan_.batches_per_epoch()),
       loss_(model.temperature()) {
   for (Slot& slot : slots_) slot.row_gradients.resize(model.parameters().tables.size());
-  check_at_least("Trainer", "epochs", spec.epochs, 1);
-  spec.schedule.check();
-  check_sides(interactions);
+  check(interactions);
 }
 
-void Trainer::check_sides(const data::Interactions& interactions) const {
-  check_size("Trainer", "rows of the query features", queries_.entities->rows(), "num_queries of the interactions",
-             interactions.num_queries());
-  check_size("Trainer", "rows of the item features", items_.entities->rows(), "num_items of the interactions",
-             interactions.num_items());
+void Trainer::check(const data::Interactions& interactions) const {
+  check_sides("Trainer", "query", "queries", model_.query(), queries_, items_, interactions, spec_.batches);
   if (!spec_.trainable_items.empty())
     check_size("Trainer", "size of trainable_items", std::ssize(spec_.trainable_items), "num_items of the interactions",
                interactions.num_items());
@@ -35,45 +29,29 @@ void Trainer::check_sides(const data::Interactions& interactions) const {
   if (model_.bias_table() >= 0)
     check_at_least("Trainer", "rows of the item bias", model_.parameters().tables.back().values.rows(),
                    std::get<data::Codes>(items_.entities->column(model_.item().inputs().list()[0].column)).vocabulary);
-  if (model_.query().reads_history() == (spec_.batches.history == data::HistoryMode::kNone))
-    fail("Trainer", model_.query().reads_history() ? "the query tower reads a history, but histories are of mode None"
-                                                   : "histories are made, but the query tower reads none");
-  if (!queries_.contexts) return;
-  if (spec_.batches.group_size != 1)
-    fail("Trainer", "group_size is " + std::to_string(spec_.batches.group_size) +
-                        ", but must be 1 where queries have contexts: each pair has its own");
-  const auto& pairs = interactions.pairs();
-  check_rows("Trainer", "numbers of pairs", pairs, queries_.contexts->rows());
 }
 
-double Trainer::learning_rate() const { return spec_.schedule.learning_rate(std::min(step_, total_steps() - 1), total_steps()); }
-
 Progress Trainer::run_steps(Index count, const Threads& threads) {
-  check_at_least("Trainer", "number of steps", count, 1);
-  Progress progress;
-  threads.inside([&] {
-    for (; progress.steps < count && step_ < total_steps(); ++progress.steps) {
-      progress.loss += run_step(threads);
-      progress.examples += std::ssize(slot_of(step_ - 1).batch.positive_columns);
-    }
+  return course_.run(count, threads, [&] {
+    const Slot& slot = slot_of(step());
+    const double loss = run_step(threads);
+    return Course::Step{loss, std::ssize(slot.batch.positive_columns)};
   });
-  if (progress.steps > 0) progress.loss /= static_cast<double>(progress.steps);
-  return progress;
 }
 
 double Trainer::run_step(const Threads& threads) {
-  Slot& slot = slot_of(step_);
-  make_ready(slot, step_, threads);
+  const Index next = step() + 1;
+  Slot& slot = slot_of(step());
+  make_ready(slot, step(), threads);
   forward(slot, threads);
   double loss = 0;
   threads.together([&] { loss = loss_and_gradients(slot, threads); },
                    [&] {
-                     if (step_ + 1 < total_steps()) make_ready(slot_of(step_ + 1), step_ + 1, threads);
+                     if (next < total_steps()) make_ready(slot_of(next), next, threads);
                    });
   if (!std::isfinite(loss)) explain_failure(slot, loss);
   backward(slot, threads);
-  update(slot, threads);
-  ++step_;
+  course_.update(slot.row_gradients, darena_, threads);
   return loss;
 }
 
@@ -123,11 +101,9 @@ void Trainer::sort_touches(Slot& slot, const Threads& threads) {
 }
 
 void Trainer::forward(Slot& slot, const Threads& threads) {
-  auto& parameters = model_.parameters();
+  const auto& parameters = model_.parameters();
   const nn::Pass pass = pass_of(slot.step);
-  threads.for_blocks(std::ssize(parameters.tables), 1, [&](Index table, Index, Index) {
-    optimizer_.catch_up(parameters, table, slot.row_gradients[static_cast<std::size_t>(table)].rows(), threads);
-  });
+  course_.catch_up(slot.row_gradients, threads);
   threads.together(
       [&] { model_.query().forward<float>(parameters, queries_, query_rows(slot.batch), slot.query, pass, threads); },
       [&] { model_.item().forward<float>(parameters, items_, item_rows(slot.batch), slot.item, pass, threads); });
@@ -155,25 +131,11 @@ void Trainer::backward(Slot& slot, const Threads& threads) {
       [&] { model_.item().backward<float>(parameters, items_, item_rows(slot.batch), slot.item, darena_, pass, threads); });
 }
 
-void Trainer::update(const Slot& slot, const Threads& threads) {
-  auto& parameters = model_.parameters();
-  optimizer_.begin_step(learning_rate());
-  threads.together([&] { optimizer_.update_arena(parameters, darena_); },
-                   [&] {
-                     threads.for_blocks(std::ssize(parameters.tables), 1, [&](Index table, Index, Index) {
-                       optimizer_.update_rows(parameters, table, slot.row_gradients[static_cast<std::size_t>(table)], threads);
-                     });
-                   });
-}
-
 void Trainer::explain_failure(const Slot& slot, double loss) const {
-  const std::string culprit = !slot.query.y.allFinite()  ? "the query tower's vectors are not finite"
-                              : !slot.item.y.allFinite() ? "the item tower's vectors are not finite"
-                                                         : "both towers' vectors are finite, their scores are not";
-  fail_numerically("Trainer", "the loss is " + shown(loss) + " at step " + std::to_string(step_) + " (epoch " +
-                                  std::to_string(step_ / steps_per_epoch() + 1) + ", learning rate " + shown(learning_rate()) +
-                                  "): " + culprit +
-                                  "; try a smaller learning rate, a larger temperature or fewer extreme feature values");
+  const char* culprit = !slot.query.y.allFinite()  ? "the query tower's vectors are not finite"
+                        : !slot.item.y.allFinite() ? "the item tower's vectors are not finite"
+                                                   : "both towers' vectors are finite, their scores are not";
+  course_.give_up(loss, culprit, "a smaller learning rate, a larger temperature or fewer extreme feature values");
 }
 
 }  // namespace twotower::train

@@ -4,10 +4,18 @@
 #include <string_view>
 
 #include "twotower/base/check.hpp"
+#include "twotower/data/batch_plan.hpp"
+#include "twotower/model/tower.hpp"
 #include "twotower/train/optimizer.hpp"
 #include "twotower/train/schedule.hpp"
 
 namespace twotower::train {
+
+/// Checks that both sides' tables fit the interactions, that the tower of the asking side reads histories if there are some, and
+/// that rows with contexts stand alone. `side` and `sides` are that side's names in the sentences: "user" and "users".
+void check_sides(const char* name, std::string_view side, std::string_view sides, const model::Tower& tower,
+                 const model::SideData& asking, const model::SideData& items, const data::Interactions& interactions,
+                 const data::BatchSpec& batches);
 
 struct CourseSpec {
   OptimizerSpec optimizer;

@@ -5,9 +5,8 @@
 
 #include "twotower/data/batch_plan.hpp"
 #include "twotower/model/pair_scorer.hpp"
+#include "twotower/train/course.hpp"
 #include "twotower/train/list_loss.hpp"
-#include "twotower/train/optimizer.hpp"
-#include "twotower/train/schedule.hpp"
 #include "twotower/train/softmax_loss.hpp"
 
 namespace twotower::train {
@@ -45,15 +44,15 @@ class MultiTaskTrainer {
                    const data::Interactions& interactions, const MultiTaskSpec& spec, std::span<const float> targets,
                    const data::ItemLists* lists = nullptr);
 
-  Index steps_per_epoch() const { return plan_.batches_per_epoch(); }
-  Index total_steps() const { return spec_.epochs * steps_per_epoch(); }
-  Index step() const { return step_; }
-  double learning_rate() const;
+  Index steps_per_epoch() const { return course_.steps_per_epoch(); }
+  Index total_steps() const { return course_.total_steps(); }
+  Index step() const { return course_.step(); }
+  double learning_rate() const { return course_.learning_rate(); }
 
   /// Runs up to `count` steps, fewer where total_steps() is reached; the loss is the weighted sum of both.
   Progress run_steps(Index count, const Threads& threads);
 
-  void finish(const Threads& threads) { optimizer_.finish(model_.parameters(), threads); }
+  void finish(const Threads& threads) { course_.finish(threads); }
 
  private:
   void check(const data::Interactions& interactions) const;
@@ -70,9 +69,8 @@ class MultiTaskTrainer {
   MultiTaskSpec spec_;
   std::span<const float> targets_;
   data::BatchPlan plan_;
-  Optimizer<float> optimizer_;
+  Course course_;
   SoftmaxLoss<float> softmax_;
-  Index step_ = 0;
 
   // Scratch of a step.
   data::Batch batch_;

@@ -5,8 +5,7 @@
 
 #include "twotower/data/batch_plan.hpp"
 #include "twotower/model/two_tower.hpp"
-#include "twotower/train/optimizer.hpp"
-#include "twotower/train/schedule.hpp"
+#include "twotower/train/course.hpp"
 #include "twotower/train/softmax_loss.hpp"
 
 namespace twotower::train {
@@ -32,18 +31,18 @@ class Trainer {
   Trainer(model::TwoTower<float>& model, const model::SideData& queries, const model::SideData& items,
           const data::Interactions& interactions, const TrainerSpec& spec, const data::ItemLists* lists = nullptr);
 
-  Index steps_per_epoch() const { return plan_.batches_per_epoch(); }
-  Index total_steps() const { return spec_.epochs * steps_per_epoch(); }
-  Index step() const { return step_; }
-  double learning_rate() const;
+  Index steps_per_epoch() const { return course_.steps_per_epoch(); }
+  Index total_steps() const { return course_.total_steps(); }
+  Index step() const { return course_.step(); }
+  double learning_rate() const { return course_.learning_rate(); }
 
   /// Runs up to `count` steps, fewer where total_steps() is reached.
   Progress run_steps(Index count, const Threads& threads);
 
-  void finish(const Threads& threads) { optimizer_.finish(model_.parameters(), threads); }
+  void finish(const Threads& threads) { course_.finish(threads); }
 
   /// To be taken after finish(), and given to the trainer of a grown model before its first step.
-  Optimizer<float>& optimizer() { return optimizer_; }
+  Optimizer<float>& optimizer() { return course_.optimizer(); }
 
  private:
   /// A batch and what belongs to it alone. While one is learned from, the next is made ready: that reads no parameter.
@@ -56,7 +55,7 @@ class Trainer {
     std::vector<nn::RowGradients<float>> row_gradients;  // one a table
   };
 
-  void check_sides(const data::Interactions& interactions) const;
+  void check(const data::Interactions& interactions) const;
   nn::Pass pass_of(Index step) const;
   model::TowerRows query_rows(const data::Batch& batch) const;
   model::TowerRows item_rows(const data::Batch& batch) const;
@@ -67,16 +66,14 @@ class Trainer {
   void forward(Slot& slot, const Threads& threads);
   double loss_and_gradients(Slot& slot, const Threads& threads);
   void backward(Slot& slot, const Threads& threads);
-  void update(const Slot& slot, const Threads& threads);
   [[noreturn]] void explain_failure(const Slot& slot, double loss) const;
 
   model::TwoTower<float>& model_;
   model::SideData queries_, items_;
   TrainerSpec spec_;
   data::BatchPlan plan_;
-  Optimizer<float> optimizer_;
+  Course course_;
   SoftmaxLoss<float> loss_;
-  Index step_ = 0;
 
   std::array<Slot, 2> slots_;  // of this step and the next, by turns
   std::vector<float> bias_, darena_;
