@@ -89,6 +89,31 @@ class Candidates:
         places, ranks = np.nonzero(self.rows >= 0)
         return places, self.rows[places, ranks], self.scores[places, ranks], ranks + 1
 
+    def ranks_of(self, places: Array, items: Array, scores: Array) -> Array:
+        """The rank from 1, int64 (m,), that each of m pairs would have among the candidates of its user.
+
+        Parameters
+        ----------
+        places : int (m,)
+            Of the pairs' users in `users`.
+        items : int32 (m,)
+        scores : float32 (m,)
+            The retriever's.
+        """
+        width = self.rows.shape[1]
+        # A retriever may cut ratings off at the end of their range: equal ones then come in any order of rows.
+        order = np.lexsort((self.rows, -self.scores), axis=1)
+        own_rows, own_scores = (np.take_along_axis(values, order, axis=1) for values in (self.rows, self.scores))
+        ahead = np.zeros(len(items), dtype=np.int64)
+        # What stands before a pair is the beginning of a list, whose length all pairs search at once, bit by bit.
+        for step in 2 ** np.arange(width.bit_length())[::-1]:
+            reached = ahead + step
+            last = np.minimum(reached, width) - 1
+            last_rows, last_scores = own_rows[places, last], own_scores[places, last]
+            before = (last_scores > scores) | ((last_scores == scores) & (last_rows < items) & (last_rows >= 0))
+            ahead = np.where(before & (reached <= width), reached, ahead)
+        return ahead + 1
+
 
 def retrieve(retriever: Recommender, asked: Asked, width: int, num_threads: int) -> tuple[Array, Array]:
     """The `width` best unseen items of a retriever, rows and scores (n, width)."""

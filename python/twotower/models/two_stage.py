@@ -480,11 +480,7 @@ class TwoStage(Recommender, kind="two_stage"):
             found = self._retrieved(
                 asked, width, filter_seen=True, filters=Filters(allowed=self._available), num_threads=num_threads
             )
-            for place in range(len(users)):
-                of_user = of_pair == place
-                better = found.scores[place] > scores[of_user, None]
-                equal = (found.scores[place] == scores[of_user, None]) & (found.rows[place] < item_rows[of_user, None])
-                ranks[of_user] = np.count_nonzero(better | (equal & (found.rows[place] >= 0)), axis=1) + 1
+            ranks = found.ranks_of(of_pair, item_rows, scores)
         return self._linked(self._second(user_rows, item_rows, scores, ranks, "predict", num_threads))
 
     # --- one file -----------------------------------------------------------------------------------------------------
