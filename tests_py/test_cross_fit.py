@@ -1,4 +1,4 @@
-"""What is kept from a retriever, ranks among its candidates, and vectors of two fits in one set of axes."""
+"""What is kept from a retriever, and ranks among its candidates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import twotower as tt
 from twotower.models._asked import Asked
-from twotower.models._cross_fit import Candidates, groups_of, held_out, retrieve, rotation, score_vectors
+from twotower.models._cross_fit import Candidates, groups_of, held_out, retrieve
 
 
 def test_what_is_held_out_is_the_newest_the_newest_of_each_or_a_share() -> None:
@@ -53,33 +53,7 @@ def test_a_candidate_has_its_own_rank() -> None:
     np.testing.assert_array_equal(found.ranks_of(places, items, scores), ranks)
 
 
-def test_vectors_of_another_fit_are_turned_back() -> None:
-    vectors = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0].astype(np.float32)
-    np.testing.assert_allclose(vectors @ turn @ rotation(vectors @ turn, vectors), vectors, atol=1e-5)
-
-
 def test_users_are_dealt_to_folds_evenly() -> None:
     groups = groups_of(10, 3, seed=0)
     assert sorted(np.bincount(groups).tolist()) == [3, 3, 4]
     np.testing.assert_array_equal(groups, groups_of(10, 3, seed=0))
-
-
-def test_scores_that_are_dot_products_give_vectors() -> None:
-    data = tt.datasets.synthetic(num_users=30, num_items=20, num_interactions=300)
-    for model in (tt.Popularity(), tt.Popularity(method="mean_rating", rating_col="rating")):
-        model.fit(data.ratings)
-        vectors = score_vectors(model)
-        assert vectors is not None
-        users = {user: row for row, user in enumerate(model.user_ids_)}
-        items = {item: row for row, item in enumerate(model.item_ids_)}
-        pairs = data.ratings.head(50)
-        scores = [
-            vectors[0][users[u]] @ vectors[1][items[i]] for u, i in zip(pairs.user_id, pairs.item_id, strict=True)
-        ]
-        assert scores == model.predict(pairs).tolist()
-
-
-def test_scores_of_no_vectors_are_left_out() -> None:
-    data = tt.datasets.synthetic(num_users=30, num_items=20, num_interactions=300)
-    assert score_vectors(tt.ItemKNN().fit(data.ratings)) is None
