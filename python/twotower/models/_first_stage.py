@@ -76,14 +76,18 @@ class Retrieving(Recommender):
         )
         self._available = retriever._available
 
-    def _retrieved(
-        self, asked: Asked, width: int, *, filter_seen: bool, filters: Filters, num_threads: int
-    ) -> Candidates:
-        """The retriever's `width` best; arguments as of `_top_k`."""
+    def _check_retriever(self) -> None:
+        """Refuse to go on with rows that are not the retriever's any more."""
         if self.retriever._items is not self._items or self.retriever._users is not self._users:
             raise DataError(
                 f"recommend: the retriever was fitted again or has grown since; fit this {type(self).__name__} again"
             )
+
+    def _retrieved(
+        self, asked: Asked, width: int, *, filter_seen: bool, filters: Filters, num_threads: int
+    ) -> Candidates:
+        """The retriever's `width` best; arguments as of `_top_k`."""
+        self._check_retriever()
         rows, scores = self.retriever._top_k(
             asked, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads
         )

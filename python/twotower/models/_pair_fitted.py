@@ -44,15 +44,18 @@ class FittedPairs(FittedTowers):
 
     # --- pairs --------------------------------------------------------------------------------------------------------
 
+    @property
+    def scores_by_head(self) -> bool:
+        """Whether scores are what `model` makes of pairs, to the bit, and no product of `queries` and `indexed`."""
+        return not self.architecture.is_dot
+
     def score(
         self, users: Array, items: Array, user_rows: Array, item_rows: Array, given: Array | None, num_threads: int
     ) -> Array:
         """Scores float32 (n,) of pairs of rows of `users` and `items`; `given` float32 (n,) where the head reads it."""
-        if self.architecture.is_dot:
-            return core.score_pairs(
-                self.queries(users), self.indexed(items), user_rows, item_rows, num_threads=num_threads
-            )
-        return self.model.score(users, items, user_rows, item_rows, given=given, num_threads=num_threads)
+        if self.scores_by_head:
+            return self.model.score(users, items, user_rows, item_rows, given=given, num_threads=num_threads)
+        return core.score_pairs(self.queries(users), self.indexed(items), user_rows, item_rows, num_threads=num_threads)
 
 
 def ranked_pairs(

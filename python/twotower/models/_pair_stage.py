@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from twotower import frames
+from twotower._core import core
 from twotower.errors import DataError, count_of
+from twotower.models._asked import Asked
 from twotower.models._columns import history_of
 from twotower.models._cross_fit import Examples, Fold
 from twotower.models._dot_product import DotProductRecommender
@@ -54,6 +57,8 @@ class PairStage(ModelStage):
     def __init__(self, ranker: PairModel, users: Vocabulary, items: Vocabulary, where: str, scale: Scale) -> None:
         super().__init__(ranker, users, items, where)
         self.scale = scale
+        # The ranker's item vectors in the retriever's order, and the ones that they were taken from.
+        self._taken: tuple[Array, Array] | None = None
 
     def score(
         self, user_rows: Array, item_rows: Array, scores: Array, ranks: Array, where: str, num_threads: int
@@ -67,6 +72,61 @@ class PairStage(ModelStage):
     def linked(self, scores: Array) -> Array:
         found: Array = self.ranker._link(scores)
         return found
+
+    # --- both stages at once --------------------------------------------------------------------------------------------
+
+    def follows(self, retriever: Recommender) -> bool:
+        """Whether the core can go from this retriever's index to the ranker's head by itself, and gives the same bits."""
+        products = isinstance(retriever, DotProductRecommender) and retriever._gives_products
+        return products and self.ranker._fitted().scores_by_head
+
+    def search(
+        self,
+        retriever: DotProductRecommender,
+        asked: Asked,
+        candidates: int,
+        k: int,
+        left_out: Mapping[str, Any],
+        num_threads: int,
+    ) -> tuple[Array, Array]:
+        """The k best of a retriever's candidates, as `ranked` gives them, in one call of the core.
+
+        Parameters
+        ----------
+        retriever : DotProductRecommender
+            One that this stage `follows`.
+        asked : Asked (n)
+            Known users.
+        candidates, k : int
+        left_out : dict
+            The filters of `ItemIndex.top_k`.
+        num_threads : int
+        """
+        index, queries = retriever._search(asked, num_threads)
+        users = Asked.known(self.ranker._users, self.user_rows[asked.rows])
+        rows, scores = core.retrieve_and_rank(
+            index,
+            queries,
+            candidates,
+            self.ranker._fitted().model,
+            self.ranker._asked_vectors(users, num_threads),
+            self._item_vectors(),
+            k,
+            self.scale.mean,
+            self.scale.deviation,
+            num_threads=num_threads,
+            **left_out,
+        )
+        return rows, self.linked(scores)
+
+    def _item_vectors(self) -> Array:
+        """The ranker's, float32 (items of the retriever, width)."""
+        own: Array = self.ranker._encoded_items
+        if self._taken is None or self._taken[0] is not own:
+            # A ranker that was fitted here has the retriever's rows.
+            in_order = np.array_equal(self.item_rows, np.arange(len(own)))
+            self._taken = (own, own if in_order else own[self.item_rows])
+        return self._taken[1]
 
 
 # --- fit --------------------------------------------------------------------------------------------------------------

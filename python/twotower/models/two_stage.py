@@ -292,8 +292,13 @@ class TwoStage(Retrieving, kind="two_stage"):
                 f"recommend: k is {k}, but the ranker is given {self.candidates} candidates a user; ask for at most that many, "
                 f"or make the TwoStage with candidates={k}"
             )
+        self._check_retriever()
+        second = self._second_stage("recommend")
+        if isinstance(second, PairStage) and second.follows(self.retriever):
+            left_out = self.retriever._filter_arguments(asked, filters, filter_seen=filter_seen)
+            return second.search(self.retriever, asked, width, k, left_out, num_threads)
         found = self._retrieved(asked, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads)
-        return self._second_stage("recommend").ranked(found, k, num_threads)
+        return second.ranked(found, k, num_threads)
 
     def _among(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
