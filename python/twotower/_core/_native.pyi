@@ -433,6 +433,8 @@ def retrieve_and_rank(
     users: Float32,
     items: Float32,
     k: int,
+    mean: float = 0.0,
+    deviation: float = 1.0,
     *,
     seen_of_query: Int32 | None = None,
     seen_offsets: Int64 | None = None,
