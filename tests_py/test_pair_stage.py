@@ -158,3 +158,12 @@ def test_scores_that_are_dot_products_give_vectors() -> None:
 def test_scores_of_no_vectors_are_left_out() -> None:
     data = tt.datasets.synthetic(num_users=30, num_items=20, num_interactions=300)
     assert score_vectors(tt.ItemKNN().fit(data.ratings)) is None
+
+
+def test_what_a_ranker_learns_is_added_to_the_retriever_s_score() -> None:
+    ranker, pairs = tt.Ranker(loss="bpr", hidden=(8,), **QUICK), rated()[["user_id", "item_id"]]
+    two = TwoStage(retriever=tt.TwoTower(**QUICK), ranker=ranker, candidates=12).fit(rated())
+    silent = {name: np.zeros_like(values) for name, values in ranker._parameters.items()}
+    ranker._fitted().model.set_parameters(silent)
+    ranker._encoded_items = ranker._fitted().item_vectors(1)
+    np.testing.assert_allclose(two.predict(pairs), two._scale(two.retriever.predict(pairs)), rtol=1e-5, atol=1e-5)

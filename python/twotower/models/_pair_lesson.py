@@ -131,6 +131,8 @@ class PairExtras:
         Vectors whose dot product is a number that comes with each pair, and is read by the head.
     user_vectors, item_vectors : float32 (users, width), (items, width), optional
         One more column of vectors a side.
+    exam : PairExam, optional
+        What to validate on, where there is no `eval_set`.
     """
 
     pools: tuple[Array, Array, None] | None = None
@@ -138,6 +140,7 @@ class PairExtras:
     given_items: Array | None = None
     user_vectors: Array | None = None
     item_vectors: Array | None = None
+    exam: PairExam | None = None
 
     def added_to(self, sides: Sides) -> Sides:
         """The sides with the columns of vectors."""

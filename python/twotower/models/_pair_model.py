@@ -156,7 +156,7 @@ class PairModel(RankingCandidates, Weighing):
         plan = more.read_by(self._plan(reading, sides))
         fitted = self._fitted_type.build(plan.architecture, sides)
         ids, seen = (reading.pairs.users, reading.pairs.items), (reading.lists.seen_offsets, reading.lists.seen_items)
-        exam = None
+        exam = more.exam
         if eval_set is not None:
             exam = read_pair_exam(self, plan.eval_metric, plan.link, eval_set, ids, sides, seen, "fit")
         trainer = self._trainer(fitted, plan, reading, past, more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from twotower import frames
 from twotower._core import core
 from twotower.errors import DataError, count_of
+from twotower.interactions import Encoded
 from twotower.models._asked import Asked
+from twotower.models._candidate_exam import CandidateExam, users_to_measure
 from twotower.models._columns import history_of
 from twotower.models._cross_fit import Examples, Fold
 from twotower.models._dot_product import DotProductRecommender
@@ -149,30 +151,49 @@ def check_learns_inside(ranker: Ranker) -> None:
 def fit_pairs(
     ranker: PairModel,
     retriever: Recommender,
+    pairs: Encoded,
     folds: list[Fold],
     examples: Examples,
     table: frames.Frame,
     users: Any,
     items: Any,
-) -> Scale:
+    seed: int,
+) -> tuple[Scale, tuple[float, float] | None]:
     """Fit a model of pairs inside the candidate sets, with the retriever's scores and vectors beside its own columns.
+
+    Parameters
+    ----------
+    ranker : PairModel
+    retriever : Recommender
+        Fitted on all interactions.
+    pairs : Encoded
+        The interactions that `examples` has rows of.
+    folds : list of Fold
+    examples : Examples
+    table, users, items
+        The tables that `fit` was given.
+    seed : int
+        Of the choice of users that are measured instead of learned from.
 
     Returns
     -------
     Scale
         Of the scores that it reads.
+    (float, float) or None
+        NDCG@10 among the candidates of users that it did not learn from, in the retriever's order and in its own.
     """
     found = np.concatenate([fold.candidates.scores[fold.candidates.rows >= 0] for fold in folds])
     scale = Scale.of(found)
     given = _given(retriever, folds, scale)
     vectors = _turned_vectors(retriever, folds)
     pools = (*examples.pools, None)
+    exam, learned = _exam(pairs, folds, examples, scale, seed, reads_scores=given[0] is not None)
 
     def extras(reading: Reading) -> PairExtras:
         _check_same_ids(retriever, reading)
-        return PairExtras(pools, *given, *vectors)
+        return PairExtras(pools, *given, *vectors, exam=exam)
 
-    part = frames.take(table, examples.rows).to_native()
+    part = frames.take(table, learned).to_native()
     ranker._fit(part, _table_of(retriever, "user", users), _table_of(retriever, "item", items), None, extras)
     if vectors[0] is not None:
         # From here on those of the final retriever.
@@ -180,7 +201,26 @@ def fit_pairs(
         ranker._sides = PairExtras(user_vectors=own[0], item_vectors=own[1]).added_to(ranker._sides)
         ranker._cache.pop("fitted")
         ranker._encoded_items = ranker._fitted().item_vectors(ranker._num_threads("fit"))
-    return scale
+    if exam is None:
+        return scale, None
+    own = ranker._curve[exam.label][ranker.best_epoch_ - 1]
+    return scale, (exam.retriever_score(ranker._num_threads("fit")), own)
+
+
+def _exam(
+    pairs: Encoded, folds: list[Fold], examples: Examples, scale: Scale, seed: int, *, reads_scores: bool
+) -> tuple[CandidateExam | None, Array]:
+    """What the epochs are measured by, if users can be spared for it, and the rows of the table that are learned from."""
+    owners = pairs.user_rows[examples.rows]
+    hits = examples.rows if pairs.weights is None else examples.rows[pairs.weights[examples.rows] > 0]
+    measured = users_to_measure(np.unique(pairs.user_rows[hits]), seed)
+    if not measured.size:
+        return None, examples.rows
+    num_items = pairs.items.size
+    keys = np.unique(pairs.user_rows[hits].astype(np.int64) * num_items + pairs.item_rows[hits])
+    exam, scores = CandidateExam.of(folds, measured, keys, num_items)
+    exam = replace(exam, given=scale(scores) if reads_scores else None)
+    return exam, examples.rows[~np.isin(owners, measured)]
 
 
 def _table_of(retriever: Recommender, side: str, table: Any) -> Any:

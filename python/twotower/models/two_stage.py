@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = np.ndarray
+
+# Less than this share of the retriever's NDCG is worse than luck makes of some hundred users.
+_WORSE = 0.98
 
 
 class TwoStage(Retrieving, kind="two_stage"):
@@ -75,11 +79,19 @@ class TwoStage(Retrieving, kind="two_stage"):
     holdout_recall_ : float
         Share of the held-out positives that were among their user's candidates: what the second stage learned from, and
         about the most that it can find.
+    holdout_ndcg_ : (float, float) or None
+        NDCG@10 of the retriever's order and of the ranker's among the candidates of users that the ranker did not learn from.
+        None where there was no `Ranker` to learn, or too few users.
 
     Notes
     -----
-    With "time" the copy meets what a service meets: later rows, and only those of users it knows. The other two have more
-    examples, but their copies know which items are about to become popular.
+    With "time" the copy meets what a service meets: later rows, and only those of users it knows. Where most rows are of new
+    users these are few, and the ranker learns little. The other two have more examples, but their copies know which items are
+    about to become popular; "random" also learns to find what stood between known rows, not what comes after them.
+
+    A `Ranker` adds what it learns to the retriever's score. A tenth of the users with held-out positives (of few users more, of
+    very few none) is kept from it to measure its epochs by: the best one is kept, `ranker.learning_curve_` shows them, and `fit`
+    warns where even that one is clearly worse than the retriever's order.
 
     Vectors of the copies are turned into the axes of the final retriever's (orthogonal Procrustes), which leaves their
     products as they are. Scores are shifted and scaled to mean 0 and deviation 1 over the candidates. A retriever without
@@ -167,12 +179,14 @@ class TwoStage(Retrieving, kind="two_stage"):
         tables = {"users": users, "items": items}
         with_exam = tables if eval_set is None else tables | {"eval_set": eval_set}
         retriever = fresh(self.retriever).fit(interactions, **with_exam)
-        scale, recall, by_frame = Scale(), float("nan"), None
+        scale, recall, ndcg, by_frame = Scale(), float("nan"), None, None
         if isinstance(self.ranker, Ranker) or not isinstance(self.ranker, Recommender):
             pairs, folds, examples = self._cross_fitted(retriever, table, with_exam)
             recall = examples.recall
             if isinstance(self.ranker, Ranker):
-                scale = fit_pairs(self.ranker, retriever, folds, examples, table, users, items)
+                scale, ndcg = fit_pairs(
+                    self.ranker, retriever, pairs, folds, examples, table, users, items, self.random_state
+                )
             else:
                 by_frame = FrameRanker(self.ranker, retriever, users, items)
                 by_frame.fit(pairs, folds, examples, self.negatives, self.random_state)
@@ -181,7 +195,15 @@ class TwoStage(Retrieving, kind="two_stage"):
 
         # Nothing can fail from here on. The retriever that the caller holds takes over what the new one learned.
         vars(self.retriever).update(vars(retriever))
-        self._join(scale, recall, by_frame)
+        self._join(scale, recall, ndcg, by_frame)
+        if ndcg is not None and ndcg[1] < _WORSE * ndcg[0]:
+            # The caller's line: above are this function and its check of names.
+            warnings.warn(
+                f"fit: the ranker's order is worse than the retriever's own: ndcg@10 {ndcg[1]:.4f} against {ndcg[0]:.4f} among the "
+                "candidates of users it did not learn from; give it a smaller network, a larger holdout or more folds, or use "
+                "the retriever alone",
+                stacklevel=3,
+            )
         return self
 
     def _check_options(self) -> None:
@@ -257,13 +279,15 @@ class TwoStage(Retrieving, kind="two_stage"):
         for stage in (retriever, ranker):
             if isinstance(stage, Recommender):
                 stage._check_fitted("TwoStage.of")
-        made._join(Scale(), float("nan"), None)
+        made._join(Scale(), float("nan"), None, None)
         if isinstance(ranker, Recommender):
             made._second_stage("TwoStage.of")
         return made
 
-    def _join(self, scale: Scale, recall: float, by_frame: FrameRanker | None) -> None:
-        self._scale, self.holdout_recall_ = scale, recall
+    def _join(
+        self, scale: Scale, recall: float, ndcg: tuple[float, float] | None, by_frame: FrameRanker | None
+    ) -> None:
+        self._scale, self.holdout_recall_, self.holdout_ndcg_ = scale, recall, ndcg
         self._follow_retriever()
         if not isinstance(self.ranker, Recommender):
             self._by_frame = by_frame or FrameRanker(self.ranker, self.retriever)
@@ -331,12 +355,13 @@ class TwoStage(Retrieving, kind="two_stage"):
     # --- one file -----------------------------------------------------------------------------------------------------
 
     def _state(self) -> State:
-        recall = self.holdout_recall_
-        return {"scale": [self._scale.mean, self._scale.deviation], "recall": None if np.isnan(recall) else recall}, {}
+        recall = None if np.isnan(self.holdout_recall_) else self.holdout_recall_
+        return {"scale": [self._scale.mean, self._scale.deviation], "recall": recall, "ndcg": self.holdout_ndcg_}, {}
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self._scale = Scale(*meta["scale"])
         self.holdout_recall_ = float("nan") if meta["recall"] is None else float(meta["recall"])
+        self.holdout_ndcg_ = None if meta["ndcg"] is None else tuple(meta["ndcg"])
 
     def save(self, path: Any) -> None:
         """Write both stages to one file; see `Estimator.save`.
