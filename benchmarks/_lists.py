@@ -146,13 +146,15 @@ def timed(fit: Callable[[], Any]) -> tuple[Any, float]:
 # --- the programs -----------------------------------------------------------------------------------------------------
 
 
-def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that the three programs have."""
+def argument_parser(
+    description: str | None, parts: Sequence[str] = ("test", "valid")
+) -> argparse.ArgumentParser:
+    """The options that these programs have; the first of the parts is measured unless another is asked for."""
     parser = common.argument_parser(description)
     parser.add_argument("--data", type=Path, default=readers.data_folder(), help="folder of the archives")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
     parser.add_argument(
-        "--part", choices=["test", "valid"], default="test", help="what to measure on: valid to choose settings"
+        "--part", choices=parts, default=parts[0], help="what to measure on: all but the first are to choose settings"
     )
     parser.add_argument("--only", nargs="+", metavar="WORD", help="contestants whose name has one of these words")
     parser.add_argument(

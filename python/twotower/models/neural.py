@@ -35,16 +35,22 @@ class NeuMF(OfIds, kind="neumf"):
     epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
         See `MatrixFactorization`; `shrink` is of what the towers give: the multiplied vectors and each side's half of the
         network's first layer.
+    weight_decay : float, at least 0, optional
+        AdamW's, of everything. None takes what an epoch shrinks the parameters by: a fifth, whatever its steps. Without it the
+        network overfits, however short the vectors are held: its own weights make up for that.
 
     Attributes
     ----------
-    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
-        See `MatrixFactorization`.
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_
+        See `TwoTower`.
+    batch_size_, weight_decay_, random_state_
+        What was used where an option was None.
 
     Notes
     -----
     He et al. 2017, "Neural collaborative filtering", section 3.4, with biases and without pretraining: score
-    `b_u + b_i + h . [p_u * q_i, mlp([m_u, n_i])]`. Lists of the whole catalogue pass the network once an item.
+    `b_u + b_i + <p_u, q_i> + mlp([m_u, n_i])`. The paper's weights of the products are left to the vectors, which can say the
+    same. Lists of the whole catalogue pass the network once an item.
 
     Examples
     --------
@@ -74,12 +80,13 @@ class NeuMF(OfIds, kind="neumf"):
         activation: str = "relu",
         dropout: float = 0.0,
         hidden_dropout: float = 0.0,
-        negatives: int = 4,
-        epochs: int = 8,
+        negatives: int = 8,
+        epochs: int = 10,
         batch_size: int | None = None,
         learning_rate: float = 0.005,
-        shrink: float = 0.008,
+        shrink: float = 0.0,
         bias_shrink: float = 0.0,
+        weight_decay: float | None = None,
         eval_metric: str = "ndcg@10",
         patience: int | None = 5,
         random_state: int | None = 0,
@@ -104,6 +111,7 @@ class NeuMF(OfIds, kind="neumf"):
         self.learning_rate = learning_rate
         self.shrink = shrink
         self.bias_shrink = bias_shrink
+        self.weight_decay = weight_decay
         self.eval_metric = eval_metric
         self.patience = patience
         self.random_state = random_state
@@ -141,11 +149,13 @@ class DeepNCF(OfIds, kind="deep_ncf"):
         See `NeuMF`.
     epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
         See `MatrixFactorization`.
+    weight_decay : float, at least 0, optional
+        See `NeuMF`.
 
     Attributes
     ----------
-    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
-        See `MatrixFactorization`.
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, weight_decay_, random_state_
+        See `NeuMF`.
 
     Notes
     -----
@@ -178,12 +188,13 @@ class DeepNCF(OfIds, kind="deep_ncf"):
         activation: str = "relu",
         dropout: float = 0.0,
         hidden_dropout: float = 0.0,
-        negatives: int = 4,
-        epochs: int = 12,
+        negatives: int = 8,
+        epochs: int = 10,
         batch_size: int | None = None,
         learning_rate: float = 0.005,
-        shrink: float = 0.003,
+        shrink: float = 0.0,
         bias_shrink: float = 0.0,
+        weight_decay: float | None = None,
         eval_metric: str = "ndcg@10",
         patience: int | None = 5,
         random_state: int | None = 0,
@@ -207,6 +218,7 @@ class DeepNCF(OfIds, kind="deep_ncf"):
         self.learning_rate = learning_rate
         self.shrink = shrink
         self.bias_shrink = bias_shrink
+        self.weight_decay = weight_decay
         self.eval_metric = eval_metric
         self.patience = patience
         self.random_state = random_state
@@ -250,11 +262,13 @@ class CFNN(DeepNCF, kind="cfnn"):
         See `NeuMF`.
     epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
         See `MatrixFactorization`; where ratings are predicted an `eval_metric` of None is "rmse", else "ndcg@10".
+    weight_decay : float, at least 0, optional
+        See `NeuMF`.
 
     Attributes
     ----------
-    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
-        See `MatrixFactorization`.
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, weight_decay_, random_state_
+        See `NeuMF`.
 
     Notes
     -----
@@ -292,6 +306,7 @@ class CFNN(DeepNCF, kind="cfnn"):
         learning_rate: float = 0.003,
         shrink: float = 0.02,
         bias_shrink: float = 0.005,
+        weight_decay: float | None = None,
         eval_metric: str | None = None,
         patience: int | None = 5,
         random_state: int | None = 0,
@@ -316,6 +331,7 @@ class CFNN(DeepNCF, kind="cfnn"):
         self.learning_rate = learning_rate
         self.shrink = shrink
         self.bias_shrink = bias_shrink
+        self.weight_decay = weight_decay
         self.eval_metric = eval_metric
         self.patience = patience
         self.random_state = random_state
