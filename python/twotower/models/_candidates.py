@@ -70,30 +70,19 @@ class RankingCandidates(Recommender):
     def _read_candidates(self, candidates: Any, on_unknown: str) -> tuple[Array, Array]:
         """Rows of the pairs that are known, each once."""
         table = frames.table(candidates, "rank: candidates")
-        what = [f"rank: column {column!r} of candidates" for column in (self.user_col, self.item_col)]
-        users, items = (
-            frames.ids(frames.column(table, column, "rank: candidates"), place)
-            for column, place in zip((self.user_col, self.item_col), what, strict=True)
-        )
-        if not len(users):
+        cure = "leave these pairs out, or pass on_unknown='warn'" if on_unknown == "raise" else None
+        user_rows, item_rows = self._pair_rows(table, "rank", "candidates", cure)
+        if not len(user_rows):
             raise DataError("rank: candidates has no rows, but must have at least 1; give a row a user and item")
-        cure = "leave these pairs out, or pass on_unknown='warn'"
-        if on_unknown == "raise":
-            user_rows, item_rows = (
-                self._users.encode_known(users, what[0], cure),
-                self._known_items(items, what[1], cure),
+        known = (user_rows >= 0) & (item_rows >= 0)
+        if not known.all():
+            # The caller's line: above are this function, rank and its check of names.
+            warnings.warn(
+                f"rank: {count_of(int(np.count_nonzero(~known)), 'pair')} of candidates "
+                "has a user or an item that the model does not know; left out",
+                stacklevel=4,
             )
-        else:
-            user_rows, item_rows = self._users.encode(users, what[0]), self._item_rows(items, what[1])
-            known = (user_rows >= 0) & (item_rows >= 0)
-            if not known.all():
-                # The caller's line: above are this function, rank and its check of names.
-                warnings.warn(
-                    f"rank: {count_of(int(np.count_nonzero(~known)), 'pair')} of candidates "
-                    "has a user or an item that the model does not know; left out",
-                    stacklevel=4,
-                )
-                user_rows, item_rows = user_rows[known], item_rows[known]
+            user_rows, item_rows = user_rows[known], item_rows[known]
         keys = user_rows.astype(np.int64) * self._items.size + item_rows
         again = np.flatnonzero(np.bincount(np.unique(keys, return_inverse=True)[1], minlength=1) > 1)
         if again.size:

@@ -269,17 +269,8 @@ class Recommender(Remembering):
         self._check_fitted("predict")
         check_choice("predict", "on_unknown", on_unknown, ("raise", "nan"))
         table = frames.table(pairs, "predict: pairs")
-        cure = "leave these pairs out, or pass on_unknown='nan'"
-        what = [f"predict: column {column!r} of pairs" for column in (self.user_col, self.item_col)]
-        users, items = (
-            frames.ids(frames.column(table, column, "predict: pairs"), place)
-            for column, place in zip((self.user_col, self.item_col), what, strict=True)
-        )
-        if on_unknown == "raise":
-            user_rows = self._users.encode_known(users, what[0], cure)
-            item_rows = self._known_items(items, what[1], cure)
-        else:
-            user_rows, item_rows = self._users.encode(users, what[0]), self._item_rows(items, what[1])
+        cure = "leave these pairs out, or pass on_unknown='nan'" if on_unknown == "raise" else None
+        user_rows, item_rows = self._pair_rows(table, "predict", "pairs", cure)
         known = np.flatnonzero((user_rows >= 0) & (item_rows >= 0))
         scores = np.full(len(user_rows), np.nan, dtype=np.float32)
         scores[known] = self._score_pairs(user_rows[known], item_rows[known], num_threads=self._num_threads("predict"))
