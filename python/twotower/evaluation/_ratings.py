@@ -72,7 +72,9 @@ def measure_ratings(
         values[name] = {metric.label: math.nan for metric in metrics}
         if name in models:
             users, items = (part[known] for part in rows[name])
-            predicted = models[name]._score_pairs(users, items, num_threads=num_threads)
+            moments = models[name]._read_moments(table, "evaluate: test")
+            at = None if moments is None else moments.take(np.flatnonzero(known))
+            predicted = models[name]._score_pairs(users, items, num_threads=num_threads, moments=at)
             values[name] = {metric.label: RATING[metric.name](predicted, true[known]) for metric in metrics}
     return values, {"ratings": int(np.count_nonzero(known)), "unknown_ratings": int(np.count_nonzero(~known))}
 

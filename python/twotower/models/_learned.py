@@ -87,6 +87,10 @@ class Towered(Recommender):
         # The caller's line: above are _read_asked, recommend and its check of names.
         return read_users(frame, rows, self._sides, self._items, where, stacklevel=6)
 
+    @property
+    def _has_context(self) -> bool:
+        return self._sides.contexts is not None
+
     def _read_moments(self, frame: frames.Frame, where: str) -> UsersGiven | None:
         return read_moments(frame, self._sides, where)
 

@@ -16,9 +16,10 @@ from twotower.features import EncodedVectors
 from twotower.interactions import encode_interactions
 from twotower.item_lists import Filters
 from twotower.models._columns import Past
+from twotower.models._given import UsersGiven, read_moments
 from twotower.models._histories import Histories
 from twotower.models._lesson import Exam, read_exam
-from twotower.models._pair_fitted import FittedPairs, ranked_pairs
+from twotower.models._pair_fitted import FittedPairs, ranked_pairs, scored_pairs
 from twotower.models._pair_towers import PairArchitecture
 from twotower.models._progress import Progress
 from twotower.models._reading import Reading, column_options
@@ -202,13 +203,14 @@ class PairExam(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RatingExam:
-    """Pairs whose ratings are to be predicted."""
+    """Pairs whose ratings are to be predicted, each at its own moment where that is known."""
 
     users: Array
     items: Array
     ratings: Array
     label: str
     link: Link
+    moments: UsersGiven | None = None
     rising: bool = False
 
     @property
@@ -216,10 +218,8 @@ class RatingExam:
         return f"{len(self.ratings):,} ratings"
 
     def score(self, fitted: FittedPairs, stored: Histories | None, num_threads: int) -> float:
-        users, of_pair = np.unique(self.users, return_inverse=True)
-        vectors = fitted.user_vectors(users.astype(np.int32), num_threads, stored=stored)
-        rows = of_pair.astype(np.int32)
-        scores = fitted.score(vectors, fitted.item_vectors(num_threads), rows, self.items, None, num_threads)
+        items, pairs = fitted.item_vectors(num_threads), (self.users, self.items)
+        scores = scored_pairs(fitted, items, pairs, num_threads, stored=stored, moments=self.moments)
         return RATING[self.label](self.link(scores), self.ratings)
 
 
@@ -276,8 +276,9 @@ def read_pair_exam(
     if metric not in RATING:
         return ListExam(read_exam(model, metric, held_out, users, items, sides, seen, where))
     what = f"{where}: {'eval_set' if where == 'fit' else 'test'}"
+    table = frames.table(held_out, what)
     pairs = encode_interactions(
-        frames.table(held_out, what),
+        table,
         **column_options(model),
         users=users,
         items=items,
@@ -288,7 +289,9 @@ def read_pair_exam(
     if not known.any():
         raise DataError(f"{what} has no row whose user and item are in the interactions of fit; split by rows")
     assert pairs.ratings is not None
-    return RatingExam(pairs.user_rows[known], pairs.item_rows[known], pairs.ratings[known], metric, link)
+    moments = read_moments(table, sides, what)
+    at = None if moments is None else moments.take(np.flatnonzero(known))
+    return RatingExam(pairs.user_rows[known], pairs.item_rows[known], pairs.ratings[known], metric, link, at)
 
 
 # --- training -----------------------------------------------------------------------------------------------------------

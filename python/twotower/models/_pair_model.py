@@ -12,7 +12,7 @@ from twotower import frames
 from twotower._core import core
 from twotower.interactions import check_learnable
 from twotower.item_lists import Filters, Lists
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given
 from twotower.models._candidates import RankingCandidates
 from twotower.models._columns import Past, history_of, read_histories, read_sides
 from twotower.models._dot_product import DotProductRecommender
@@ -20,11 +20,10 @@ from twotower.models._estimator import State
 from twotower.models._given import UsersGiven
 from twotower.models._importance import Weighing
 from twotower.models._options import check_count, check_number, named_options
-from twotower.models._pair_fitted import FittedPairs, ranked_pairs
+from twotower.models._pair_fitted import FittedPairs, ranked_pairs, scored_pairs
 from twotower.models._pair_lesson import Link, PairExam, PairExtras, PairPlan, pair_trainer, read_pair_exam, teach_pairs
 from twotower.models._pair_towers import PairArchitecture
 from twotower.models._reading import Reading, read
-from twotower.models._recommend import USERS_A_PASS
 from twotower.models._sides import Sides
 from twotower.schema import History
 
@@ -111,7 +110,8 @@ class PairModel(RankingCandidates, Weighing):
             One row a user or an item, with the id column and features; every id of the interactions must be there, further
             ones become known too. Without a table a side has its ids alone.
         eval_set : DataFrame, optional
-            Interactions to validate on after each epoch; the best epoch's model is kept.
+            Interactions to validate on after each epoch; the best epoch's model is kept. The context is that of each row, for a
+            metric of lists that of a user's first one.
 
         Returns
         -------
@@ -216,33 +216,31 @@ class PairModel(RankingCandidates, Weighing):
         return rows, self._link(scores)
 
     def _score_pairs(
-        self, user_rows: Array, item_rows: Array, *, num_threads: int, given: Array | None = None
+        self, user_rows: Array, item_rows: Array, *, num_threads: int, moments: Given | None = None
     ) -> Array:
-        return self._link(self._raw_scores(user_rows, item_rows, num_threads=num_threads, given=given))
+        return self._link(self._raw_scores(user_rows, item_rows, num_threads=num_threads, moments=moments))
 
-    def _raw_scores(self, user_rows: Array, item_rows: Array, *, num_threads: int, given: Array | None = None) -> Array:
+    def _raw_scores(
+        self,
+        user_rows: Array,
+        item_rows: Array,
+        *,
+        num_threads: int,
+        moments: Given | None = None,
+        given: Array | None = None,
+    ) -> Array:
         """Scores before the link, float32 (n,); `given` float32 (n,) where the head reads a number with each pair."""
         if given is None:
             self._check_not_given("predict")
-        fitted, scores = self._fitted(), np.empty(len(user_rows), dtype=np.float32)
-        users, of_pair = np.unique(user_rows, return_inverse=True)
-        by_user = np.argsort(of_pair, kind="stable")
-        starts = np.arange(0, len(users), USERS_A_PASS)
-        ends = np.searchsorted(of_pair, starts + USERS_A_PASS, sorter=by_user)
-        done = 0
-        for start, end in zip(starts, ends, strict=True):
-            pairs = by_user[done:end]
-            asked = Asked.known(self._users, users[start : start + USERS_A_PASS])
-            scores[pairs] = fitted.score(
-                self._asked_vectors(asked, num_threads),
-                self._encoded_items,
-                (of_pair[pairs] - start).astype(np.int32),
-                item_rows[pairs],
-                None if given is None else given[pairs],
-                num_threads,
-            )
-            done = end
-        return scores
+        return scored_pairs(
+            self._fitted(),
+            self._encoded_items,
+            (user_rows, item_rows),
+            num_threads,
+            stored=self._histories,
+            moments=moments if isinstance(moments, UsersGiven) else None,
+            given=given,
+        )
 
     def _check_not_given(self, where: str) -> None:
         if "given" in self._architecture.meeting:

@@ -88,8 +88,13 @@ class Recommender(Remembering):
         """
         return None
 
+    @property
+    def _has_context(self) -> bool:
+        """Whether scores depend on columns of the interaction."""
+        return False
+
     def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
-        """Read the moments at which users are asked, one row of interactions a user; None where a model has no context."""
+        """Read the moments of interactions, one entry a row; None where the model or the frame has no context."""
         return None
 
     def _top_k(
@@ -114,8 +119,13 @@ class Recommender(Remembering):
         """
         raise NotImplementedError
 
-    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
-        """Scores float32 (n,) of pairs of known rows, int32 (n,) each; the bits that `_top_k` gives."""
+    def _score_pairs(
+        self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int, moments: Given | None = None
+    ) -> np.ndarray:
+        """Scores float32 (n,) of pairs of known rows, int32 (n,) each; the bits that `_top_k` gives.
+
+        `moments` is what `_read_moments` read, an entry a pair, and None for a model without context.
+        """
         raise NotImplementedError
 
     def _filter_arguments(self, asked: Asked, filters: Filters, *, filter_seen: bool) -> dict[str, Any]:
@@ -252,19 +262,22 @@ class Recommender(Remembering):
         Parameters
         ----------
         pairs : DataFrame
-            With `user_col` and `item_col`; other columns are not looked at.
+            With `user_col` and `item_col`, and the columns of the context where a model has some: each row is scored at its own
+            moment. What the frame lacks of these is as in `recommend`: a Timestamp is now, everything else missing. Other
+            columns are not looked at.
         on_unknown : {"raise", "nan"}
             Pairs whose user or item the model does not know, or whose item was removed: an error, or NaN.
 
         Returns
         -------
         float32 (rows of `pairs`,)
-            Larger is better; the bits that `recommend` gives for the pair. Seen pairs have scores too.
+            Larger is better; the bits that `recommend` gives for the pair at that moment. Seen pairs have scores too.
 
         Raises
         ------
         NotFittedError, SchemaError, UnknownIdError
-            Before `fit`; a column is missing; an id is unknown and `on_unknown` is "raise".
+            Before `fit`; a column is missing or, of the context, of another dtype than in `fit`; an id is unknown and
+            `on_unknown` is "raise".
         """
         self._check_fitted("predict")
         check_choice("predict", "on_unknown", on_unknown, ("raise", "nan"))
@@ -273,7 +286,13 @@ class Recommender(Remembering):
         user_rows, item_rows = self._pair_rows(table, "predict", "pairs", cure)
         known = np.flatnonzero((user_rows >= 0) & (item_rows >= 0))
         scores = np.full(len(user_rows), np.nan, dtype=np.float32)
-        scores[known] = self._score_pairs(user_rows[known], item_rows[known], num_threads=self._num_threads("predict"))
+        moments = self._read_moments(table, "predict: pairs")
+        scores[known] = self._score_pairs(
+            user_rows[known],
+            item_rows[known],
+            num_threads=self._num_threads("predict"),
+            moments=None if moments is None else moments.take(known),
+        )
         return scores
 
     # --- options ------------------------------------------------------------------------------------------------------
@@ -297,6 +316,11 @@ class Recommender(Remembering):
 
     def _num_threads(self, where: str) -> int:
         return check_n_jobs(where, self.n_jobs)
+
+    @property
+    def _time_column(self) -> str | None:
+        """The column of times of the interactions, where the model was told of one."""
+        return getattr(self, "time_col", None)
 
     # --- whom to serve ------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from twotower.errors import DataError, count_of
 from twotower.evaluation._metrics import PER_USER, parse
 from twotower.interactions import encode_interactions
 from twotower.item_lists import Filters, Lists
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given, GivenToEach, pair_passes
 from twotower.models._estimator import State
 from twotower.models._options import check_choice, check_number, named_options
 from twotower.models._pair_fitted import masked_top_k
@@ -116,6 +116,21 @@ class Hybrid(Recommender, kind="hybrid"):
     def min_rating(self) -> float | None:
         """The first model's."""
         return self._common("min_rating")  # type: ignore[no-any-return]
+
+    @property
+    def _has_context(self) -> bool:
+        return any(model._has_context for model in self.models)
+
+    @property
+    def _time_column(self) -> str | None:
+        return next((model._time_column for model in self.models if model._has_context), None)
+
+    def _read_users(self, frame: frames.Frame, rows: Array, where: str) -> Given | None:
+        # Histories that a frame brings are in rows of each model's own: of a blend's users it is the moment that counts.
+        return self._read_moments(frame, where)
+
+    def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
+        return GivenToEach.to_each(*(model._read_moments(frame, where) for model in self.models))
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
@@ -357,8 +372,8 @@ class Hybrid(Recommender, kind="hybrid"):
     def _parts(self, asked: Asked, num_threads: int) -> list[Array]:
         """What each model makes of every item for some users, float32 (n, items) in the rows of the blend."""
         size, found = self._items.size, []
-        for model, (users, items) in zip(self.models, self._rows, strict=True):
-            own = Asked.known(model._users, users[asked.rows])
+        for place, (model, (users, items)) in enumerate(zip(self.models, self._rows, strict=True)):
+            own = Asked.known(model._users, users[asked.rows], GivenToEach.part_of(asked.given, place))
             # TwoStage and the like have no more than their candidates: the rest stays 0.
             depth = min(getattr(model, "candidates", size), size)
             rows, scores = model._top_k(own, depth, filter_seen=False, filters=Filters(), num_threads=num_threads)
@@ -380,13 +395,15 @@ class Hybrid(Recommender, kind="hybrid"):
             rows[part], scores[part] = masked_top_k(table, k, seen, filters.take(part))
         return rows, scores
 
-    def _score_pairs(self, user_rows: Array, item_rows: Array, *, num_threads: int) -> Array:
+    def _score_pairs(
+        self, user_rows: Array, item_rows: Array, *, num_threads: int, moments: Given | None = None
+    ) -> Array:
         scores, weights = np.empty(len(user_rows), dtype=np.float32), np.asarray(self.weights_)
-        users, of_pair = np.unique(user_rows, return_inverse=True)
-        for part in self._passes_of(len(users)):
-            table = _blended(self._parts(Asked.known(self._users, users[part]), num_threads), weights)
-            pairs = np.flatnonzero((of_pair >= part[0]) & (of_pair <= part[-1]))
-            scores[pairs] = table[of_pair[pairs] - part[0], item_rows[pairs]]
+        most = max(1, _SCORES_A_PASS // max(self._items.size, 1))
+        for first, pairs, of_pair in pair_passes(user_rows, moments, most):
+            given = None if moments is None else moments.take(first)
+            table = _blended(self._parts(Asked.known(self._users, user_rows[first], given), num_threads), weights)
+            scores[pairs] = table[of_pair, item_rows[pairs]]
         return scores
 
     # --- one file -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from twotower import frames
 from twotower.errors import DataError, SchemaError, UnknownIdError
 from twotower.interactions import Encoded, encode_interactions
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked, Given
+from twotower.models._asked import Asked, Given, GivenToEach, askers
 from twotower.models._columns import history_of
 from twotower.models._cross_fit import (
     WAYS,
@@ -176,16 +177,27 @@ class TwoStage(Recommender, kind="two_stage"):
         """The retriever's."""
         return self._of_retriever("weight_col")  # type: ignore[no-any-return]
 
+    # --- what belongs to the moment, of either stage --------------------------------------------------------------------
+
     @property
-    def context_features(self) -> Any:
-        """The retriever's."""
-        return self._of_retriever("context_features")
+    def _has_context(self) -> bool:
+        return any(stage._has_context for stage in (self.retriever, self.ranker) if isinstance(stage, Recommender))
+
+    @property
+    def _time_column(self) -> str | None:
+        own: str | None = self.time_col or self._of_retriever("time_col")
+        return own
 
     def _read_users(self, frame: frames.Frame, rows: Array, where: str) -> Given | None:
-        return self.retriever._read_users(frame, rows, where)  # type: ignore[no-any-return]
+        return GivenToEach.to_each(
+            self.retriever._read_users(frame, rows, where), self._moments_of_ranker(frame, where)
+        )
 
     def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
-        return self.retriever._read_moments(frame, where)  # type: ignore[no-any-return]
+        return GivenToEach.to_each(self.retriever._read_moments(frame, where), self._moments_of_ranker(frame, where))
+
+    def _moments_of_ranker(self, frame: frames.Frame, where: str) -> Given | None:
+        return self.ranker._read_moments(frame, where) if isinstance(self.ranker, Recommender) else None
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
@@ -249,7 +261,7 @@ class TwoStage(Recommender, kind="two_stage"):
         check_count("fit", "negatives", self.negatives)
         check_count("fit", "random_state", self.random_state, minimum=0)
         self._num_threads("fit")
-        if self.cross_fit in ("time", "last") and self._time_col is None:
+        if self.cross_fit in ("time", "last") and self._time_column is None:
             raise ValueError(
                 f'fit: cross_fit is {self.cross_fit!r}, but there is no column of times; pass time_col="timestamp", or '
                 'cross_fit="random"'
@@ -266,21 +278,17 @@ class TwoStage(Recommender, kind="two_stage"):
                     "retriever, whose vectors the ranker reads"
                 )
 
-    @property
-    def _time_col(self) -> str | None:
-        return self.time_col or self._of_retriever("time_col")
-
     def _cross_fitted(
         self, retriever: Recommender, table: frames.Frame, tables: dict[str, Any]
     ) -> tuple[Encoded, list[Fold], Examples]:
         pairs = encode_interactions(
             table, **column_options(retriever), users=retriever._users, items=retriever._items, what="fit"
         )
-        way = self.cross_fit or ("random" if self._time_col is None else "time")
+        way = self.cross_fit or ("random" if self._time_column is None else "time")
         times = None
-        if self._time_col is not None:
-            series = frames.column(table, self._time_col, "fit: interactions")
-            times = frames.times(series, f"fit: column {self._time_col!r}")
+        if self._time_column is not None:
+            series = frames.column(table, self._time_column, "fit: interactions")
+            times = frames.times(series, f"fit: column {self._time_column!r}")
         held = held_out(way, self.holdout, pairs.user_rows, times, self.random_state)
         folds = list(
             cross_fit(
@@ -414,8 +422,9 @@ class TwoStage(Recommender, kind="two_stage"):
             raise DataError(
                 f"recommend: the retriever was fitted again or has grown since; fit this {type(self).__name__} again"
             )
+        own = replace(asked, given=GivenToEach.part_of(asked.given, 0))
         rows, scores = self.retriever._top_k(
-            asked, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads
+            own, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads
         )
         return Candidates(asked.rows, rows, scores)
 
@@ -429,7 +438,7 @@ class TwoStage(Recommender, kind="two_stage"):
                 f"or make the TwoStage with candidates={k}"
             )
         found = self._retrieved(asked, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads)
-        return self._ranked_candidates(found, k, num_threads)
+        return self._ranked_candidates(asked, found, k, num_threads)
 
     def _among(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
@@ -438,54 +447,66 @@ class TwoStage(Recommender, kind="two_stage"):
         width = min(self.candidates, self._items.size)
         rows, best = np.full((len(asked), width), -1, dtype=np.int32), np.full((len(asked), k), -1, dtype=np.int32)
         known = np.flatnonzero(asked.rows >= 0)
+        served = asked.take(known)
         found = self._retrieved(
-            asked.take(known), width, filter_seen=filter_seen, filters=filters.take(known), num_threads=num_threads
+            served, width, filter_seen=filter_seen, filters=filters.take(known), num_threads=num_threads
         )
         rows[known] = found.rows
-        best[known, : min(k, width)] = self._ranked_candidates(found, min(k, width), num_threads)[0]
+        best[known, : min(k, width)] = self._ranked_candidates(served, found, min(k, width), num_threads)[0]
         return rows, best
 
-    def _ranked_candidates(self, found: Candidates, k: int, num_threads: int) -> tuple[Array, Array]:
+    def _ranked_candidates(self, asked: Asked, found: Candidates, k: int, num_threads: int) -> tuple[Array, Array]:
         """The k best of candidates by the second stage."""
         places, items, scores, ranks = found.pairs()
+        moments = GivenToEach.part_of(asked.given, 1)
+        at = None if moments is None else moments.take(places)
         raw = np.full(found.rows.shape, -np.inf, dtype=np.float32)
-        raw[found.rows >= 0] = self._second(found.users[places], items, scores, ranks, "recommend", num_threads)
+        raw[found.rows >= 0] = self._second((found.users[places], items), scores, ranks, at, "recommend", num_threads)
         rows, best = best_of(found, raw, k)
         return rows, self._linked(best)
 
     def _second(
-        self, user_rows: Array, item_rows: Array, scores: Array, ranks: Array, where: str, num_threads: int
+        self,
+        pairs: tuple[Array, Array],
+        scores: Array,
+        ranks: Array,
+        moments: Given | None,
+        where: str,
+        num_threads: int,
     ) -> Array:
-        """The second stage's scores, float32 (n,), of pairs with the retriever's scores and ranks."""
+        """The second stage's scores, float32 (n,), of pairs (rows of users, of items) with the retriever's scores and ranks."""
         if not isinstance(self.ranker, Recommender):
-            return self._by_frame.score(user_rows, item_rows, scores, ranks, where)
+            return self._by_frame.score(*pairs, scores, ranks, where)
         users, items = self._stage_rows(where)
-        rows = (users[user_rows], items[item_rows])
+        rows = (users[pairs[0]], items[pairs[1]])
         if not isinstance(self.ranker, PairModel):
-            return self.ranker._score_pairs(*rows, num_threads=num_threads)
+            return self.ranker._score_pairs(*rows, num_threads=num_threads, moments=moments)
         given = self._scale(scores) if reads_scores(self.ranker) else None
-        return self.ranker._raw_scores(*rows, num_threads=num_threads, given=given)
+        return self.ranker._raw_scores(*rows, num_threads=num_threads, moments=moments, given=given)
 
     def _linked(self, scores: Array) -> Array:
         return self.ranker._link(scores) if isinstance(self.ranker, PairModel) else scores
 
-    def _score_pairs(self, user_rows: Array, item_rows: Array, *, num_threads: int) -> Array:
-        scores = self.retriever._score_pairs(user_rows, item_rows, num_threads=num_threads)
+    def _score_pairs(
+        self, user_rows: Array, item_rows: Array, *, num_threads: int, moments: Given | None = None
+    ) -> Array:
+        at = [GivenToEach.part_of(moments, place) for place in (0, 1)]
+        scores = self.retriever._score_pairs(user_rows, item_rows, num_threads=num_threads, moments=at[0])
         ranks = np.zeros(len(user_rows), dtype=np.int64)
         if not isinstance(self.ranker, Recommender):
             # The place that each would have among the user's candidates.
-            users, of_pair = np.unique(user_rows, return_inverse=True)
-            asked = Asked.known(self._users, users)
+            first, of_pair = askers(user_rows, moments)
+            asked = Asked.known(self._users, user_rows[first], None if moments is None else moments.take(first))
             width = min(self.candidates, self._items.size)
             found = self._retrieved(
                 asked, width, filter_seen=True, filters=Filters(allowed=self._available), num_threads=num_threads
             )
-            for place in range(len(users)):
+            for place in range(len(first)):
                 of_user = of_pair == place
                 better = found.scores[place] > scores[of_user, None]
                 equal = (found.scores[place] == scores[of_user, None]) & (found.rows[place] < item_rows[of_user, None])
                 ranks[of_user] = np.count_nonzero(better | (equal & (found.rows[place] >= 0)), axis=1) + 1
-        return self._linked(self._second(user_rows, item_rows, scores, ranks, "predict", num_threads))
+        return self._linked(self._second((user_rows, item_rows), scores, ranks, at[1], "predict", num_threads))
 
     # --- one file -----------------------------------------------------------------------------------------------------
 

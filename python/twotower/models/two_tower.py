@@ -52,8 +52,8 @@ class TwoTower(Growing, Explaining, kind="two_tower"):
         `History()` adds what they had before (see Notes).
     context_features : list of column names or column kinds, optional
         Columns of the interactions that belong to the moment and enter on the side of the user, such as
-        `[Timestamp("timestamp", parts=("hour",))]`. At `recommend` they are taken from the frame of users where it has them;
-        otherwise a Timestamp is now and everything else is missing.
+        `[Timestamp("timestamp", parts=("hour",))]`. At `recommend` they are taken from the frame of users, at `predict` from that
+        of pairs, where it has them; otherwise a Timestamp is now and everything else is missing.
     dim : int, at least 1
         Width of the vectors.
     hidden : tuple of int
