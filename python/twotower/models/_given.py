@@ -85,6 +85,18 @@ class UsersGiven:
     lists: Histories | None = None
     contexts: Moments | None = None
 
+    def without(self, column: str, order: Array | None) -> UsersGiven:
+        """Take a column of the context away; see `Side.without`."""
+        assert self.contexts is not None
+        # A row each again: those of one moment need not have the same moment any more.
+        side, rows = self.contexts.side, len(self.context_rows)
+        encoded = side.without(
+            column, [values.take(self.context_rows) for values in self.contexts.encoded], rows, order
+        )
+        return replace(
+            self, contexts=Moments(side, encoded, rows), context_rows=np.arange(rows, dtype=self.context_rows.dtype)
+        )
+
     def take(self, positions: Array) -> UsersGiven:
         """Pick rows by position."""
         return replace(

@@ -18,6 +18,7 @@ from twotower.item_lists import Filters
 from twotower.models._columns import Past
 from twotower.models._given import UsersGiven, read_moments
 from twotower.models._histories import Histories
+from twotower.models._importance import Measure
 from twotower.models._lesson import Exam, read_exam
 from twotower.models._pair_fitted import FittedPairs, ranked_pairs, scored_pairs
 from twotower.models._pair_towers import PairArchitecture
@@ -182,23 +183,12 @@ def training_options(model: Any) -> dict[str, Any]:
 # --- validation ---------------------------------------------------------------------------------------------------------
 
 
-class PairExam(Protocol):
+class PairExam(Measure, Protocol):
     """What to validate on."""
-
-    @property
-    def label(self) -> str:
-        """Name of the metric."""
-
-    @property
-    def rising(self) -> bool:
-        """Whether more of it is better."""
 
     @property
     def text(self) -> str:
         """What is validated on, for the line before training."""
-
-    def score(self, fitted: FittedPairs, stored: Histories | None, num_threads: int) -> float:
-        """The metric of the model as it stands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +207,9 @@ class RatingExam:
     def text(self) -> str:
         return f"{len(self.ratings):,} ratings"
 
+    def at(self, moments: UsersGiven) -> RatingExam:
+        return replace(self, moments=moments)
+
     def score(self, fitted: FittedPairs, stored: Histories | None, num_threads: int) -> float:
         items, pairs = fitted.item_vectors(num_threads), (self.users, self.items)
         scores = scored_pairs(fitted, items, pairs, num_threads, stored=stored, moments=self.moments)
@@ -232,11 +225,18 @@ class ListExam:
 
     @property
     def label(self) -> str:
-        return self.exam.validation.label
+        return self.exam.label
 
     @property
     def text(self) -> str:
         return self.exam.validation.sample_text
+
+    @property
+    def moments(self) -> UsersGiven | None:
+        return self.exam.moments
+
+    def at(self, moments: UsersGiven) -> ListExam:
+        return replace(self, exam=self.exam.at(moments))
 
     def score(self, fitted: FittedPairs, stored: Histories | None, num_threads: int) -> float:
         validation, moments = self.exam.validation, self.exam.moments
@@ -248,9 +248,9 @@ class ListExam:
 
         if fitted.architecture.is_dot:
             return validation.score(lambda places: fitted.queries(vectors(places)), fitted.indexed(items), num_threads)
-        k = min(validation.cutoff, len(items))
+        k, filters = min(validation.cutoff, len(items)), Filters(allowed=validation.allowed)
         return validation.score_lists(
-            lambda places, seen: ranked_pairs(fitted, vectors(places), items, k, seen, Filters(), num_threads)[0],
+            lambda places, seen: ranked_pairs(fitted, vectors(places), items, k, seen, filters, num_threads)[0],
             num_threads,
         )
 
@@ -259,11 +259,12 @@ def read_pair_exam(
     model: Any,
     metric: str,
     link: Link,
-    held_out: Any,
+    table: frames.Frame,
     ids: tuple[Vocabulary, Vocabulary],
     sides: Sides,
     seen: tuple[Array, Array],
-    where: str,
+    what: str,
+    allowed: Array | None = None,
 ) -> PairExam:
     """Read interactions to measure on; users and items that the model does not know are passed over.
 
@@ -274,9 +275,7 @@ def read_pair_exam(
     """
     users, items = ids
     if metric not in RATING:
-        return ListExam(read_exam(model, metric, held_out, users, items, sides, seen, where))
-    what = f"{where}: {'eval_set' if where == 'fit' else 'test'}"
-    table = frames.table(held_out, what)
+        return ListExam(read_exam(model, metric, table, users, items, sides, seen, what, allowed))
     pairs = encode_interactions(
         table,
         **column_options(model),

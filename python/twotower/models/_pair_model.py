@@ -18,7 +18,8 @@ from twotower.models._columns import Past, history_of, read_histories, read_side
 from twotower.models._dot_product import DotProductRecommender
 from twotower.models._estimator import State
 from twotower.models._given import UsersGiven
-from twotower.models._importance import Weighing
+from twotower.models._importance import GIVEN_SCORE, Weighing
+from twotower.models._inputs import Entry
 from twotower.models._options import check_count, check_number, named_options
 from twotower.models._pair_fitted import FittedPairs, ranked_pairs, scored_pairs
 from twotower.models._pair_lesson import Link, PairExam, PairExtras, PairPlan, pair_trainer, read_pair_exam, teach_pairs
@@ -158,7 +159,8 @@ class PairModel(RankingCandidates, Weighing):
         ids, seen = (reading.pairs.users, reading.pairs.items), (reading.lists.seen_offsets, reading.lists.seen_items)
         exam = None
         if eval_set is not None:
-            exam = read_pair_exam(self, plan.eval_metric, plan.link, eval_set, ids, sides, seen, "fit")
+            table = frames.table(eval_set, "fit: eval_set")
+            exam = read_pair_exam(self, plan.eval_metric, plan.link, table, ids, sides, seen, "fit: eval_set")
         trainer = self._trainer(fitted, plan, reading, past, more)
         outcome = teach_pairs(self, fitted, plan, reading, past, exam, trainer)
         fitted.model.set_parameters(outcome.parameters)
@@ -251,24 +253,22 @@ class PairModel(RankingCandidates, Weighing):
 
     # --- features -----------------------------------------------------------------------------------------------------
 
-    def _measure(self, test: Any, where: str) -> PairExam:
+    def _measure(self, test: frames.Frame, where: str) -> PairExam:
         self._check_not_given(where)
         ids = (self._users, self._items)
-        return read_pair_exam(self, self._metric, self._link, test, ids, self._sides, self._seen, where)
+        return read_pair_exam(
+            self, self._metric, self._link, test, ids, self._sides, self._seen, f"{where}: test", self._available
+        )
 
-    def _cross_importance(self) -> Any:
+    def _first_crosses(self) -> list[tuple[list[Entry], Array]]:
         made = self._architecture
-        if not (made.cross_layers and made.meeting == ("vectors",) and made.concatenates):
-            return super()._cross_importance()
+        if not (made.cross_layers and made.concatenates and set(made.meeting) <= {"vectors", "given"}):
+            return super()._first_crosses()
         sides = (self._sides.users, self._sides.items)
-        layout = [entry for side in sides for entry in made.inputs.layout(side, self._sides)]
-        matrix = made.first_cross(self._parameters["arena"], sum(width for _, width in layout))
-        edges = np.concatenate([[0], np.cumsum([width for _, width in layout])])
-        squares = np.add.reduceat(np.add.reduceat(np.square(matrix), edges[:-1], axis=0), edges[:-1], axis=1)
-        names = [name for name, _ in layout]
-        norms = np.sqrt(squares)
-        columns: dict[str, Any] = {"feature": frames.ids(names, "feature_importance")}
-        return self._build(columns | {name: norms[:, place].copy() for place, name in enumerate(names)})
+        entries = [entry for side in sides for entry in made.inputs.layout(side, self._sides)]
+        if "given" in made.meeting:
+            entries.append((*GIVEN_SCORE, 1))
+        return [(entries, made.first_cross(self._parameters["arena"], sum(width for _, _, width in entries)))]
 
     # --- one file -----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from twotower.models import _eligibility
 from twotower.models._asked import Asked, Given, Question
 from twotower.models._listing import Listing
 from twotower.models._options import (
+    NotOffered,
     check_choice,
     check_column_name,
     check_count,
@@ -294,6 +295,11 @@ class Recommender(Remembering):
             moments=None if moments is None else moments.take(known),
         )
         return scores
+
+    # Of models that look at features; see `_importance.py`.
+    feature_importance: Any = NotOffered(
+        "learns from the interactions alone and has no features to weigh; use a TwoTower or a Ranker"
+    )
 
     # --- options ------------------------------------------------------------------------------------------------------
 

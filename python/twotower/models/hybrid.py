@@ -14,7 +14,7 @@ from twotower.interactions import encode_interactions
 from twotower.item_lists import Filters, Lists
 from twotower.models._asked import Asked, Given, GivenToEach, pair_passes
 from twotower.models._estimator import State
-from twotower.models._options import check_choice, check_number, named_options
+from twotower.models._options import NotOffered, check_choice, check_number, named_options
 from twotower.models._pair_fitted import masked_top_k
 from twotower.models._reading import column_options
 from twotower.models._recommend import Recommender
@@ -91,6 +91,10 @@ class Hybrid(Recommender, kind="hybrid"):
         self.normalize = normalize
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    feature_importance = NotOffered(
+        "has no features of its own; ask its models, as in blend.models[0].feature_importance(test)"
+    )
 
     # --- what is the models' ------------------------------------------------------------------------------------------
 
