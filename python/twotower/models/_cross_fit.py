@@ -84,6 +84,10 @@ class Candidates:
     rows: Array
     scores: Array
 
+    def take(self, positions: Array) -> Candidates:
+        """Pick users by position."""
+        return Candidates(self.users[positions], self.rows[positions], self.scores[positions])
+
     def pairs(self) -> tuple[Array, Array, Array, Array]:
         """Every candidate: place of its user, item, score, rank from 1."""
         places, ranks = np.nonzero(self.rows >= 0)

@@ -36,6 +36,7 @@ from twotower.models._pair_model import PairModel
 from twotower.models._reading import column_options
 from twotower.models._recommend import Recommender
 from twotower.models._second_stage import FrameRanker, Scale, best_of, fit_pairs, reads_scores
+from twotower.models._stage_importance import WeighingStages
 from twotower.models.ranker import Ranker
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 
-class TwoStage(Recommender, kind="two_stage"):
+class TwoStage(WeighingStages, kind="two_stage"):
     """Retrieve candidates with one model and rank them with another, which is trained inside the first one's candidates.
 
     A ranker that learned to tell films people saw from films drawn at random is of little help among the 500 that a
