@@ -292,6 +292,10 @@ def test_a_blend_and_two_stages_are_evaluated_at_the_moments_of_their_users() ->
     two = tt.TwoStage.of(context, tt.Popularity().fit(table.drop(held_out.index)), candidates=4)
     found = tt.evaluate([context, blend, two], held_out, "recall@4")["recall@4"]
     assert found.min() > 0.7
+    # Weights are found at these moments: no blend is worse there than the best of its models.
+    blend.fit_weights(held_out, metric="recall@4")
+    assert tt.evaluate(blend, held_out, "recall@4")["recall@4"][0] >= found[0]
+    assert blend.weights_[0] > 0.5
 
 
 def test_askers_are_users_at_moments() -> None:

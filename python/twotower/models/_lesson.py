@@ -21,7 +21,7 @@ from twotower.models._histories import Histories
 from twotower.models._progress import Progress
 from twotower.models._reading import column_options
 from twotower.models._sides import Sides
-from twotower.models._training import Outcome, Validation, train
+from twotower.models._training import USERS_TO_VALIDATE, Outcome, Validation, train
 
 if TYPE_CHECKING:
     from twotower.models.two_tower import TwoTower
@@ -126,6 +126,7 @@ def read_validation(
     what: str,
     time_col: str | None,
     allowed: Array | None = None,
+    most: int = USERS_TO_VALIDATE,
 ) -> tuple[Validation, Array]:
     """Read whom to measure lists on; users and items that the model does not know are passed over.
 
@@ -143,6 +144,8 @@ def read_validation(
         Where the table has it, it tells which row of a user is the first.
     allowed : uint8 (items,), optional
         0 where an item was removed.
+    most : int
+        Users; beyond it an evenly spaced part of them is taken.
 
     Returns
     -------
@@ -177,6 +180,7 @@ def read_validation(
         cutoff=metric.cutoff,
         seen=seen,
         allowed=allowed,
+        most=most,
     )
     if not len(validation.users):
         raise DataError(

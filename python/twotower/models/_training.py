@@ -67,10 +67,11 @@ class Validation:
         cutoff: int,
         seen: tuple[np.ndarray, np.ndarray],
         allowed: np.ndarray | None = None,
+        most: int = USERS_TO_VALIDATE,
     ) -> Validation:
         """Group pairs by user; `item_rows` has -1 for items that the model does not know, which count but cannot be hit.
 
-        Beyond `USERS_TO_VALIDATE` users an evenly spaced part of them is taken, always the same.
+        Beyond `most` users, or `USERS_TO_VALIDATE`, an evenly spaced part of them is taken, always the same.
         """
         num_users, num_items = sizes
         # One more item stands for the unknown ones, so that they count (once a user); it is cut off again below.
@@ -79,7 +80,7 @@ class Validation:
         counts = np.bincount(owners, minlength=num_users)
         relevant = np.flatnonzero(counts)
         chosen = (
-            relevant[np.linspace(0, len(relevant) - 1, min(len(relevant), USERS_TO_VALIDATE)).astype(np.int64)]
+            relevant[np.linspace(0, len(relevant) - 1, min(len(relevant), most, USERS_TO_VALIDATE)).astype(np.int64)]
             if len(relevant)
             else relevant
         )

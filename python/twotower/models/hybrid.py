@@ -10,15 +10,13 @@ import numpy as np
 from twotower import frames
 from twotower.errors import DataError, count_of
 from twotower.evaluation._metrics import PER_USER, parse
-from twotower.interactions import encode_interactions
 from twotower.item_lists import Filters, Lists
 from twotower.models._asked import Asked, Given, GivenToEach, pair_passes
 from twotower.models._estimator import State
+from twotower.models._lesson import read_validation
 from twotower.models._options import NotOffered, check_choice, check_number, named_options
 from twotower.models._pair_fitted import masked_top_k
-from twotower.models._reading import column_options
 from twotower.models._recommend import Recommender
-from twotower.models._training import Validation
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -263,7 +261,8 @@ class Hybrid(Recommender, kind="hybrid"):
         Parameters
         ----------
         validation : DataFrame
-            As `tt.evaluate` takes a test. Users that the models do not know are passed over.
+            As `tt.evaluate` takes a test, and at the moments at which that asks. Users that the models do not know are passed
+            over.
         metric : str
             A metric of a user's list, such as "ndcg@10" or "recall@20".
         filter_seen : bool
@@ -320,36 +319,22 @@ class Hybrid(Recommender, kind="hybrid"):
             raise ValueError(
                 f"fit_weights: metric is {metric!r}, but must be one of a user's list, such as 'ndcg@10' or 'recall@20'"
             )
-        held_out = encode_interactions(
-            frames.table(validation, "fit_weights: validation"),
-            **column_options(self),
-            users=self._users,
-            items=self._items,
-            on_unknown="mark",
-            what="fit_weights: validation",
-        )
-        counted = held_out.user_rows >= 0
-        if held_out.weights is not None:
-            counted &= held_out.weights > 0
-        users = np.unique(held_out.user_rows[counted])
-        if not users.size:
-            raise DataError(
-                "fit_weights: validation has no relevant row of a user that the models know; split so that users are in both parts"
-            )
-        most = max(1, _SCORES_TO_FIT // (self._items.size * len(self.models)))
-        users = users[np.unique(np.linspace(0, len(users) - 1, min(len(users), most)).astype(np.int64))]
-        counted &= np.isin(held_out.user_rows, users)
-        exam = Validation.read(
-            held_out.user_rows[counted],
-            held_out.item_rows[counted],
-            sizes=(self._users.size, self._items.size),
-            metric=PER_USER[wanted.name],
-            label=wanted.label,
-            cutoff=wanted.cutoff,
-            seen=self._seen,
+        what = "fit_weights: validation"
+        table = frames.table(validation, what)
+        exam, first = read_validation(
+            self,
+            metric,
+            table,
+            self._users,
+            self._items,
+            self._seen,
+            what,
+            self._time_column,
+            most=max(1, _SCORES_TO_FIT // (self._items.size * len(self.models))),
         )
         num_threads = self._num_threads("fit_weights")
-        asked = Asked.known(self._users, exam.users)
+        # As `tt.evaluate` asks: each user at the moment of the first row.
+        asked = Asked.known(self._users, exam.users, self._read_moments(frames.take(table, first), what))
         passes = [self._parts(asked.take(places), num_threads) for places in self._passes_of(len(asked))]
         parts = [np.concatenate(of_model) for of_model in zip(*passes, strict=True)]
         depth = min(wanted.cutoff, self._items.size)
