@@ -298,6 +298,28 @@ def test_a_blend_and_two_stages_are_evaluated_at_the_moments_of_their_users() ->
     assert blend.weights_[0] > 0.5
 
 
+def test_two_stages_learn_at_the_moments_of_the_rows_whatever_the_hour_of_fit(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, recalls = [], []
+    for moment in (NIGHT, NOON):
+        monkeypatch.setattr(_contexts, "now", moment.timestamp)
+        two = tt.TwoStage(
+            retriever=made(tt.Timestamp("timestamp"), epochs=8),
+            ranker=ranker(loss="bpr"),
+            candidates=5,
+            cross_fit="last",
+            holdout=0.05,  # of twelve rows or fewer one, so that its moment is that of the candidates
+        )
+        two.fit(by_hour())
+        two.save(tmp_path / "two")
+        files.append((tmp_path / "two").read_bytes())
+        recalls.append(two.holdout_recall_)
+    assert files[0] == files[1]
+    # Of some nine unseen items half fit the hour.
+    assert recalls[0] > 0.75
+
+
 def test_askers_are_users_at_moments() -> None:
     nobody = np.full(5, -1, dtype=np.int32)
 

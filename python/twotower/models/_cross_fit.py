@@ -11,7 +11,8 @@ import numpy as np
 from twotower import frames
 from twotower.errors import DataError
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given
+from twotower.models._contexts import first_rows
 from twotower.models._dot_product import DotProductRecommender
 from twotower.models._estimator import fresh
 from twotower.models._recommend import Recommender, users_a_pass
@@ -120,12 +121,15 @@ class Fold:
         Its rows of the final one's items, -1 where it does not know one.
     candidates : Candidates
         For users that it knows and that have a held-out row.
+    given : Given (n) or None
+        The moments at which these are asked: those of their first held-out rows.
     """
 
     retriever: Recommender
     own_users: Array
     own_items: Array
     candidates: Candidates
+    given: Given | None = None
 
 
 def cross_fit(
@@ -135,6 +139,7 @@ def cross_fit(
     tables: dict[str, Any],
     held: Array,
     user_rows: Array,
+    times: Array | None,
     groups: Array,
     width: int,
     num_threads: int,
@@ -154,6 +159,7 @@ def cross_fit(
     held : bool (rows,)
     user_rows : int32 (rows,)
         The final retriever's row of the user of each row.
+    times : (rows,) or None
     groups : int (users,)
     width : int
         Candidates a user.
@@ -171,16 +177,22 @@ def cross_fit(
         there = own_users >= 0
         there[there] = np.diff(fitted._seen[0])[own_users[there]] > 0
         users, own_users = users[there].astype(np.int32), own_users[there].astype(np.int32)
+        # At any other moment than theirs a retriever that knows of moments would find what nobody asked for.
+        asked_users, positions = first_rows(np.where(kept_from, user_rows, -1), times)
+        first = positions[np.searchsorted(asked_users, users)]
+        given = fitted._read_moments(frames.take(table, first), "fit: interactions") if fitted._has_context else None
+        asked = Asked.known(fitted._users, own_users, given)
         to_final = final._items.encode(fitted._items.ids)
         rows = np.full((len(users), min(width, fitted._items.size)), -1, dtype=np.int32)
         scores = np.full(rows.shape, -np.inf, dtype=np.float32)
         step = users_a_pass(width)
         for start in range(0, len(users), step):
             part = slice(start, start + step)
-            found, scores[part] = retrieve(fitted, Asked.known(fitted._users, own_users[part]), width, num_threads)
+            some = asked.take(np.arange(len(users))[part])
+            found, scores[part] = retrieve(fitted, some, width, num_threads)
             rows[part] = np.where(found >= 0, to_final[np.maximum(found, 0)], -1)
         own_items = fitted._items.encode(final._items.ids).astype(np.int32)
-        yield Fold(fitted, own_users, own_items, Candidates(users, rows, scores))
+        yield Fold(fitted, own_users, own_items, Candidates(users, rows, scores), given)
 
 
 # --- what to learn from -----------------------------------------------------------------------------------------------
@@ -250,12 +262,14 @@ def examples_of(
 # --- vectors ----------------------------------------------------------------------------------------------------------
 
 
-def score_vectors(retriever: Recommender) -> tuple[Array, Array] | None:
-    """Vectors of all users and items whose dot products are the scores; None where there are none."""
+def score_vectors(
+    retriever: Recommender, user_rows: Array, num_threads: int, given: Given | None = None
+) -> tuple[Array, Array] | None:
+    """Vectors of users, int32 (n,), and of all items, whose dot products are the scores; None where there are none."""
     if isinstance(retriever, DotProductRecommender):
-        return retriever.user_embeddings(), retriever.item_embeddings()
+        return retriever._all_user_vectors(user_rows, num_threads, given), retriever._item_vectors_
     if isinstance(retriever, Popularity) and retriever.by is None:
-        return np.ones((retriever._users.size, 1), dtype=np.float32), retriever._scores[:, None]
+        return np.ones((len(user_rows), 1), dtype=np.float32), retriever._scores[:, None]
     return None
 
 

@@ -207,13 +207,13 @@ class DotProductRecommender(Recommender):
 
     # --- kept until the next fit --------------------------------------------------------------------------------------
 
-    def _all_user_vectors(self, user_rows: np.ndarray, num_threads: int) -> np.ndarray:
-        passes = range(0, max(len(user_rows), 1), USERS_A_PASS)
-        parts = [self._vectors_of(user_rows[start : start + USERS_A_PASS], num_threads) for start in passes]
+    def _all_user_vectors(self, user_rows: np.ndarray, num_threads: int, given: Given | None = None) -> np.ndarray:
+        asked = Asked.known(self._users, user_rows, given)
+        passes = [
+            np.arange(start, min(start + USERS_A_PASS, len(asked))) for start in range(0, len(asked), USERS_A_PASS)
+        ]
+        parts = [self._user_vectors(asked.take(some), num_threads=num_threads) for some in passes or [np.arange(0)]]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _vectors_of(self, user_rows: np.ndarray, num_threads: int) -> np.ndarray:
-        return self._user_vectors(Asked.known(self._users, user_rows), num_threads=num_threads)
 
     def _directions(self, side: str, num_threads: int) -> np.ndarray:
         """Vectors of length 1, float32 (n, _similarity_width); a zero vector stays zero."""

@@ -174,3 +174,12 @@ def read_moments(frame: frames.Frame, sides: Sides, where: str) -> UsersGiven | 
     different = replace(contexts, encoded=[column.take(first) for column in contexts.encoded], rows=len(first))
     nobody = np.full(len(frame), -1, dtype=np.int32)
     return UsersGiven(nobody, nobody, of_row.astype(np.int32), contexts=different)
+
+
+def no_moment(sides: Sides, count: int) -> UsersGiven | None:
+    """A context of which nothing is known, not even the time, for each of some users."""
+    if sides.contexts is None:
+        return None
+    nobody = np.full(count, -1, dtype=np.int32)
+    missing = Moments(sides.contexts, sides.contexts.missing(1), 1)
+    return UsersGiven(nobody, nobody, np.zeros(count, dtype=np.int32), contexts=missing)

@@ -94,6 +94,10 @@ class Recommender(Remembering):
         """Whether scores depend on columns of the interaction."""
         return False
 
+    def _no_moment(self, count: int) -> Given | None:
+        """Nothing known of the moment, for some users; None where a model has no context."""
+        return None
+
     def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
         """Read the moments of interactions, one entry a row; None where the model or the frame has no context."""
         return None

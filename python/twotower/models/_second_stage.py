@@ -106,7 +106,8 @@ def _check_same_ids(retriever: Recommender, reading: Reading) -> None:
 
 def _given(retriever: Recommender, folds: list[Fold], scale: Scale) -> tuple[Array | None, Array | None]:
     """Vectors whose dot product is the scaled score of the fold that a user belongs to: a block of columns a fold."""
-    known = [score_vectors(fold.retriever) for fold in folds]
+    num_threads = retriever._num_threads("fit")
+    known = [score_vectors(fold.retriever, fold.own_users, num_threads, fold.given) for fold in folds]
     if any(vectors is None for vectors in known):
         return None, None
     num_users, num_items = retriever._users.size, retriever._items.size
@@ -115,7 +116,7 @@ def _given(retriever: Recommender, folds: list[Fold], scale: Scale) -> tuple[Arr
         assert vectors is not None
         of_users, of_items = vectors
         users = np.zeros((num_users, of_users.shape[1]))
-        users[fold.candidates.users] = of_users[fold.own_users] / scale.deviation
+        users[fold.candidates.users] = of_users / scale.deviation
         items = np.zeros((num_items, of_items.shape[1]))
         items[fold.own_items >= 0] = of_items[fold.own_items[fold.own_items >= 0]]
         user_blocks.append(users)
@@ -124,13 +125,12 @@ def _given(retriever: Recommender, folds: list[Fold], scale: Scale) -> tuple[Arr
 
 
 def _own_vectors(retriever: Recommender) -> tuple[Array, Array]:
-    """Vectors of users and items without biases."""
+    """Vectors of users and items without biases; of users at no moment, since they are kept for all."""
     assert isinstance(retriever, DotProductRecommender)
-    width = retriever._similarity_width
-    return tuple(
-        np.ascontiguousarray(vectors[:, :width])
-        for vectors in (retriever.user_embeddings(), retriever.item_embeddings())
-    )  # type: ignore[return-value]
+    width, count = retriever._similarity_width, retriever._users.size
+    everyone, given = np.arange(count, dtype=np.int32), retriever._no_moment(count)
+    users = retriever._all_user_vectors(everyone, retriever._num_threads("fit"), given)
+    return tuple(np.ascontiguousarray(vectors[:, :width]) for vectors in (users, retriever._item_vectors_))  # type: ignore[return-value]
 
 
 def _turned_vectors(retriever: Recommender, folds: list[Fold]) -> tuple[Array | None, Array | None]:

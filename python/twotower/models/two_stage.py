@@ -97,6 +97,9 @@ class TwoStage(WeighingStages, kind="two_stage"):
     With "time" the copy meets what a service meets: later rows, and only those of users it knows. The other two have more
     examples, but their copies know which items are about to become popular.
 
+    A copy with a context is asked at the moment of a person's first held-out row; the vectors of users that it gives are of no
+    moment, whatever the hour of `fit` and of `recommend`.
+
     Vectors of the copies are turned into the axes of the final retriever's (orthogonal Procrustes), which leaves their
     products as they are. Scores are shifted and scaled to mean 0 and deviation 1 over the candidates. A retriever without
     vectors gives a `Ranker` its order only, by the candidates that it lets through.
@@ -299,6 +302,7 @@ class TwoStage(WeighingStages, kind="two_stage"):
                 tables,
                 held,
                 pairs.user_rows,
+                times,
                 groups_of(retriever._users.size, self.folds, self.random_state),
                 self.candidates,
                 self._num_threads("fit"),
