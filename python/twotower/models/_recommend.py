@@ -48,7 +48,9 @@ class Recommender(Remembering):
     - `_state()` and `_restore(meta, arrays)` for its own learned parts; ids, seen pairs, counts, the items' columns,
       removed items and options are kept here;
     - where it can serve users that were not there in `fit`: `_serves_unknown` and `_read_users(frame, rows, ...)`;
-    - where its scores are ratings: `_predicts`, the name of the column.
+    - where its scores are ratings: `_predicts`, the name of the column;
+    - where its scores depend on columns of the interaction: `_has_context`, `_read_moments(frame, ...)`, and `moments` of
+      `_score_pairs`.
 
     Attributes
     ----------
