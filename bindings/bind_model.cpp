@@ -57,6 +57,8 @@ void bind_layers(py::module_& m) {
           "slice", [](Index inputs, Index begin, Index width) { return LayerSpec{nn::Slice{inputs, begin, width}}; },
           py::arg("in_width"), py::arg("begin"), py::arg("width"))
       .def_static(
+          "row_sum", [](Index width) { return LayerSpec{nn::RowSum{width}}; }, py::arg("width"))
+      .def_static(
           "residual",
           [](Index width, const std::vector<LayerSpec>& layers) { return LayerSpec{nn::Residual(sequential(width, layers))}; },
           py::arg("width"), py::arg("layers"))

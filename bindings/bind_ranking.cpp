@@ -306,13 +306,13 @@ py::tuple rank_all(const FilterArguments& filter_arguments, int num_threads, con
 
 py::tuple retrieve_and_rank(const FilterArguments& filter_arguments, int num_threads, const retrieval::ItemIndex& index,
                             const py::object& queries, Index candidates, const Model& scorer, const py::object& users,
-                            const py::object& items, Index k) {
+                            const py::object& items, Index k, float mean, float deviation) {
   constexpr const char* kName = "retrieve_and_rank";
   const auto vectors = matrix_of<float>(queries, kName, "queries");
   const retrieval::Filters filters = filter_arguments.view(kName);
   const Threads threads(num_threads);
   return ranked(kName, scorer, users, items, k, [&](const ranking::Scorer& all, Rows<Row> rows, Rows<float> scores) {
-    ranking::retrieve_and_rank(index, vectors, candidates, filters, all, k, threads, rows, scores);
+    ranking::retrieve_and_rank(index, vectors, candidates, filters, all, {mean, deviation}, k, threads, rows, scores);
   });
 }
 
@@ -326,9 +326,10 @@ void bind_lists(py::module_& m) {
     m.def("rank_all", with_filters(&rank_all), py::arg("scorer"), py::arg("users"), py::arg("items"), py::arg("k"), filters...,
           "rank with the whole catalogue as everybody's candidates, less what the filters of ItemIndex.top_k leave out.");
     m.def("retrieve_and_rank", with_filters(&retrieve_and_rank), py::arg("index"), py::arg("queries"), py::arg("candidates"),
-          py::arg("scorer"), py::arg("users"), py::arg("items"), py::arg("k"), filters...,
+          py::arg("scorer"), py::arg("users"), py::arg("items"), py::arg("k"), py::arg("mean") = 0.0F,
+          py::arg("deviation") = 1.0F, filters...,
           "rank with the best `candidates` of index.top_k as each user's candidates; a scorer that reads a given number reads\n"
-          "the index's score.");
+          "(score - mean) / deviation of the index's score, float32.");
   };
   std::apply(def_filtered, filter_names());
 }

@@ -1,4 +1,4 @@
-"""The models of ids: the kit, tastes and ratings that can be learned, the cut first layer, bad input."""
+"""Networks over ids: the kit, tastes and ratings that can be learned, the cut first layer, bad input."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ import pandas as pd
 import pytest
 
 import twotower as tt
-from conformance import DotProductConformance, RecommenderConformance, exactly, interactions, two_tastes
+from conformance import RecommenderConformance, exactly, interactions, two_tastes
 from twotower.errors import DataError
 
 QUICK: dict[str, Any] = {"dim": 8, "epochs": 12, "learning_rate": 0.02, "shrink": 0.03, "verbose": 0}
-
-
-class TestMatrixFactorization(DotProductConformance):
-    needs_two = True
-
-    def make(self, **options: Any) -> tt.MatrixFactorization:
-        return tt.MatrixFactorization(**(QUICK | options))
 
 
 class TestNeuMF(RecommenderConformance):
@@ -47,7 +40,7 @@ class TestCFNN(RecommenderConformance):
 
 
 @pytest.mark.parametrize("loss", ["logistic", "bpr", "softmax"])
-@pytest.mark.parametrize("kind", [tt.MatrixFactorization, tt.NeuMF, tt.DeepNCF], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [tt.NeuMF, tt.DeepNCF], ids=lambda kind: kind.__name__)
 def test_it_finds_the_two_tastes(kind: Any, loss: str) -> None:
     train, test = two_tastes()
     model = kind(loss=loss, epochs=40, learning_rate=0.02, shrink=0.03, dropout=0.3, verbose=0).fit(train)
@@ -118,13 +111,7 @@ def test_features_are_not_looked_at() -> None:
         (tt.NeuMF(factors=0), ValueError, "fit: factors is 0, but must be at least 1"),
         (tt.NeuMF(hidden=(8, 0)), ValueError, "fit: hidden[1] is 0, but must be at least 1"),
         (tt.NeuMF(negatives=0), ValueError, "fit: negatives is 0, but must be at least 1"),
-        (
-            tt.MatrixFactorization(loss="bce"),
-            ValueError,
-            "fit: loss is 'bce', but must be one of 'logistic', 'bpr', 'softmax'",
-        ),
         (tt.DeepNCF(activation="tanh"), ValueError, "fit: activation is 'tanh', but must be one of 'relu', 'gelu'"),
-        (tt.MatrixFactorization(shrink=-1), ValueError, "fit: shrink is -1, but must be a finite number at least 0"),
         (
             tt.CFNN(rating_range=(1, 5)),
             ValueError,

@@ -1,19 +1,11 @@
-"""Scores of two stages: one scale for all candidates, and the order of a list."""
+"""The order of a list of candidates."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from twotower.models._cross_fit import Candidates
-from twotower.models._second_stage import Scale, best_of
-
-
-def test_scores_are_scaled_to_mean_0_and_deviation_1() -> None:
-    scale = Scale.of(np.array([1, 3, 5, 7], dtype=np.float32))
-    assert (scale.mean, scale.deviation) == (4, np.sqrt(5))
-    np.testing.assert_allclose(scale(np.array([4, 9], dtype=np.float32)), [0, np.sqrt(5)], rtol=1e-6)
-    # Scores that are all the same are only shifted.
-    assert Scale.of(np.ones(3, dtype=np.float32)).deviation == 1
+from twotower.models._second_stage import best_of
 
 
 def test_equal_scores_are_ranked_by_the_smaller_row_and_empty_places_last() -> None:

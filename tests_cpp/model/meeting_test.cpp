@@ -1,4 +1,5 @@
-// Parts of a pair scorer's meeting that read some columns only: the product before the split, the sum behind it.
+// Parts of a pair scorer's meeting that read some columns only: product and dot before the split, the sum behind it.
+#include <algorithm>
 #include <functional>
 
 #include "support/catch.hpp"
@@ -33,6 +34,17 @@ PairScorerSpec neumf_spec() {
   spec.tables = {{"users", kUsers, kWidth}, {"items", kItems, kWidth}};
   spec.deviation = 0.5;
   spec.seed = 3;
+  return spec;
+}
+
+/// The same with the products added as they are: <the first kSplit columns> + a network over the rest.
+PairScorerSpec dot_spec() {
+  const Index width = 1 + kHidden;
+  const nn::Sequential dot(width, {nn::Slice{width, 0, 1}});
+  const nn::Sequential network(width, {nn::Slice{width, 1, kHidden}, nn::Gelu{kHidden}, nn::Dense{kHidden, 1}});
+  PairScorerSpec spec = neumf_spec();
+  spec.meeting = {false, false, true, false, true, kSplit};
+  spec.head = nn::Sequential(width, {nn::Parallel{dot, network}, nn::RowSum{2}});
   return spec;
 }
 
@@ -87,8 +99,26 @@ TEST_CASE("a sum of halves is a Dense of both vectors", "[meeting]") {
   }
 }
 
+TEST_CASE("a dot before a split reads what the product reads", "[meeting]") {
+  const PairScorer<double> model(dot_spec());
+  const Batch batch;
+  PairScratch<double> scratch;
+  objective(model, batch, scratch);
+  const auto& parameters = model.parameters();
+  // Without the network's last layer, the end of the arena, there is nothing but the dot.
+  PairScorer<double> bare(dot_spec());
+  bare.parameters().arena = parameters.arena;
+  std::fill(bare.parameters().arena.end() - (kHidden + 1), bare.parameters().arena.end(), 0.0);
+  objective(bare, batch, scratch);
+  for (std::size_t pair = 0; pair < batch.user_of_pair.size(); ++pair) {
+    const auto u = parameters.tables[0].values.row(batch.user_rows[static_cast<std::size_t>(batch.user_of_pair[pair])]);
+    const auto v = parameters.tables[1].values.row(batch.item_rows[static_cast<std::size_t>(batch.item_of_pair[pair])]);
+    CHECK(scratch.scores[pair] == Approx(u.head(kSplit).dot(v.head(kSplit))).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("gradients of a meeting with a split are those of finite differences", "[meeting]") {
-  PairScorer<double> model(neumf_spec());
+  PairScorer<double> model(GENERATE(false, true) ? dot_spec() : neumf_spec());
   const Batch batch;
   PairScratch<double> scratch, other;
   objective(model, batch, scratch);
@@ -120,7 +150,7 @@ TEST_CASE("gradients of a meeting with a split are those of finite differences",
 }
 
 TEST_CASE("vectors that leave the model score as in training", "[meeting]") {
-  const PairScorer<double> model(neumf_spec());
+  const PairScorer<double> model(GENERATE(false, true) ? dot_spec() : neumf_spec());
   const Batch batch;
   PairScratch<double> scratch;
   objective(model, batch, scratch);
@@ -135,6 +165,7 @@ TEST_CASE("vectors that leave the model score as in training", "[meeting]") {
 TEST_CASE("a meeting says what does not fit", "[meeting]") {
   CHECK(Meeting{false, true, false, false, true, 2}.width(6, 6) == 6);
   CHECK(Meeting{false, true, false, false, true, 0}.width(6, 6) == 12);
+  CHECK(Meeting{false, false, true, false, true, 2}.width(6, 6) == 5);
   CHECK(Meeting{true, false, true, true, true, 0}.width(6, 6) == 20);
   CHECK_THROWS_WITH((Meeting{false, false, false, false, true, 0}.width(5, 6)),
                     "PairScorer: out_width of the user tower is 5, but must equal out_width of the item tower, which is 6");

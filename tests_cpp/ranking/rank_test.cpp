@@ -249,6 +249,7 @@ TEST_CASE("retrieve_and_rank: ranks what the index finds, with its scores where 
   const Scorer scorer{model, users, vectors};
   const ItemIndex index(offered, Threads());
   const Owned listed = random_lists(queries, items, 0.1, 7);  // fewer than candidates
+  const ranking::Scale scale{0.3F, 1.7F};
   Filters filters;
   if (filtered) filters.listed = listed.view();
 
@@ -261,12 +262,12 @@ TEST_CASE("retrieve_and_rank: ranks what the index finds, with its scores where 
   for (Index query = 0; query < queries; ++query)
     for (Index place = 0; place < width && found(query, place) >= 0; ++place) {
       lists[static_cast<std::size_t>(query)].push_back(found(query, place));
-      if (given) numbers[static_cast<std::size_t>(query)].push_back(first(query, place));
+      if (given) numbers[static_cast<std::size_t>(query)].push_back((first(query, place) - scale.mean) / scale.deviation);
     }
   const Lists wanted = ranked(scorer, lists, 7, numbers);
   for (const int num_threads : {1, 2, 7}) {
     Lists got(queries, 7);
-    ranking::retrieve_and_rank(index, asked, candidates, filters, scorer, 7, Threads(num_threads), got.rows, got.scores);
+    ranking::retrieve_and_rank(index, asked, candidates, filters, scorer, scale, 7, Threads(num_threads), got.rows, got.scores);
     check_same(got, wanted);
   }
 }
@@ -276,7 +277,7 @@ TEST_CASE("retrieve_and_rank: an index of nothing gives nothing") {
   const auto users = test::random_matrix<float>(3, 6, 1), asked = test::random_matrix<float>(3, 4, 2);
   const ItemIndex index(Matrix<float>(0, 4), Threads());
   Lists got(3, 2);
-  ranking::retrieve_and_rank(index, asked, 10, {}, {model, users, Matrix<float>(0, 6)}, 2, Threads(), got.rows, got.scores);
+  ranking::retrieve_and_rank(index, asked, 10, {}, {model, users, Matrix<float>(0, 6)}, {}, 2, Threads(), got.rows, got.scores);
   CHECK((got.rows.array() == -1).all());
 }
 
@@ -318,14 +319,15 @@ TEST_CASE("rank, rank_all and retrieve_and_rank refuse what does not fit") {
   filters.allowed = allowed;
   CHECK_THROWS_WITH(ranked_all(scorer, 1, filters),
                     "rank_all: the size of allowed is 4, but must equal the number of items, which is 5");
-  const auto both = [&](Index indexed, Index queries, Index candidates) {
+  const auto both = [&](Index indexed, Index queries, Index candidates, const ranking::Scale& scale = {}) {
     const ItemIndex index(test::random_matrix<float>(indexed, 4, 3), Threads());
     Lists made(2, 3);
-    ranking::retrieve_and_rank(index, test::random_matrix<float>(queries, 4, 4), candidates, {}, scorer, 3, Threads(), made.rows,
-                               made.scores);
+    ranking::retrieve_and_rank(index, test::random_matrix<float>(queries, 4, 4), candidates, {}, scorer, scale, 3, Threads(),
+                               made.rows, made.scores);
   };
   CHECK_THROWS_WITH(both(5, 2, 2), "retrieve_and_rank: candidates is 2, but must be at least 3");
   CHECK_THROWS_WITH(both(5, 1, 4),
                     "retrieve_and_rank: the number of queries is 1, but must equal the number of users, which is 2");
+  CHECK_THROWS_WITH(both(5, 2, 4, {0, 0}), "retrieve_and_rank: deviation is 0, but must be a finite number above 0");
   CHECK_THROWS_WITH(both(6, 2, 4), "retrieve_and_rank: items of the index is 6, but must equal items of the model, which is 5");
 }

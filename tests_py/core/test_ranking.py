@@ -377,8 +377,11 @@ def test_retrieve_and_rank_is_both_stages(given):
     allowed = rng.random(ITEMS) < 0.8
     found, first = index.top_k(queries, 12, allowed=allowed)
     offsets = np.arange(USERS + 1, dtype=np.int64) * 12
-    wanted = core.rank(model, users, items, offsets, found.ravel(), 5, first.ravel() if given else None)
-    same(core.retrieve_and_rank(index, queries, 12, model, users, items, 5, allowed=allowed, num_threads=2), wanted)
+    for mean, deviation in ((0.0, 1.0), (-0.37, 2.6)):
+        numbers = (first.ravel() - np.float32(mean)) / np.float32(deviation)
+        wanted = core.rank(model, users, items, offsets, found.ravel(), 5, numbers if given else None)
+        arguments = {"mean": mean, "deviation": deviation, "allowed": allowed, "num_threads": 2}
+        same(core.retrieve_and_rank(index, queries, 12, model, users, items, 5, **arguments), wanted)
 
 
 def test_lists_of_arguments_that_do_not_fit_are_refused():
@@ -415,6 +418,8 @@ def test_lists_of_arguments_that_do_not_fit_are_refused():
         ValueError, "retrieve_and_rank: the number of queries is 39, but must equal the number of users, which is 40"
     ):
         core.retrieve_and_rank(index, queries[1:].copy(), 5, model, users, items, 3)
+    with refuses(ValueError, "retrieve_and_rank: deviation is 0, but must be a finite number above 0"):
+        core.retrieve_and_rank(index, queries, 5, model, users, items, 3, deviation=0)
     broken = items.copy()
     broken[4, 0] = np.nan
     with refuses(

@@ -44,7 +44,7 @@ Index Meeting::width(Index user_width, Index item_width) const {
     check_size(kName, "out_width of the user tower", user_width, "out_width of the item tower", item_width);
   if (split != 0)
     check_in_range(kName, "split of the meeting", static_cast<double>(split), 1, static_cast<double>(user_width - 1));
-  const Index width = (vectors ? user_width + item_width : 0) + (product ? product_width(user_width) : 0) + (dot ? 1 : 0) +
+  const Index width = (vectors ? user_width + item_width : 0) + (product ? multiplied_width(user_width) : 0) + (dot ? 1 : 0) +
                       (given ? 1 : 0) + (sum ? sum_width(user_width) : 0);
   if (width == 0) fail(kName, "the meeting has no part; ask for vectors, product, dot, given or sum");
   return width;
@@ -132,10 +132,11 @@ void PairScorer<Scalar>::meet(const Scalar* u, const Scalar* v, float given, Sca
     joined = std::copy_n(u, a, joined);
     joined = std::copy_n(v, b, joined);
   }
-  if (meeting_.product) joined = std::transform(u, u + meeting_.product_width(a), v, joined, std::multiplies<>());
+  if (meeting_.product) joined = std::transform(u, u + meeting_.multiplied_width(a), v, joined, std::multiplies<>());
   if (meeting_.dot) {
     using Values = Eigen::Map<const Eigen::Array<Scalar, 1, Eigen::Dynamic>>;
-    *joined++ = nn::ordered_sum(Values(u, a) * Values(v, a));
+    const Index multiplied = meeting_.multiplied_width(a);
+    *joined++ = nn::ordered_sum(Values(u, multiplied) * Values(v, multiplied));
   }
   if (meeting_.given) *joined++ = static_cast<Scalar>(given);
   if (meeting_.sum) std::transform(u + meeting_.split, u + a, v + meeting_.split, joined, std::plus<>());
@@ -175,14 +176,13 @@ void PairScorer<Scalar>::add_to_item(const Scalar* u, const Scalar* djoined, Sca
 // Product, dot and sum treat both sides alike.
 template <class Scalar>
 void PairScorer<Scalar>::add_common(const Scalar* other, const Scalar* djoined, Scalar* own) const {
-  const Index width = user_.out_width();
+  const Index width = user_.out_width(), multiplied = meeting_.multiplied_width(width);
   if (meeting_.product) {
-    const Index multiplied = meeting_.product_width(width);
     for (Index k = 0; k < multiplied; ++k) own[k] += djoined[k] * other[k];
     djoined += multiplied;
   }
   if (meeting_.dot) {
-    for (Index k = 0; k < width; ++k) own[k] += *djoined * other[k];
+    for (Index k = 0; k < multiplied; ++k) own[k] += *djoined * other[k];
     ++djoined;
   }
   if (meeting_.given) ++djoined;

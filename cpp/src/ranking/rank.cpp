@@ -150,13 +150,14 @@ void rank_all(const Scorer& scorer, Index k, const retrieval::Filters& filters, 
 }
 
 void retrieve_and_rank(const retrieval::ItemIndex& index, ConstRows<float> queries, Index candidates,
-                       const retrieval::Filters& filters, const Scorer& scorer, Index k, const Threads& threads, Rows<Row> rows,
-                       Rows<float> scores) {
+                       const retrieval::Filters& filters, const Scorer& scorer, const Scale& scale, Index k,
+                       const Threads& threads, Rows<Row> rows, Rows<float> scores) {
   constexpr const char* kName = "retrieve_and_rank";
   check(kName, scorer, k, rows, scores);
   check_at_least(kName, "candidates", candidates, k);
   check_size(kName, "the number of queries", queries.rows(), "the number of users", scorer.users.rows());
   check_size(kName, "items of the index", index.rows(), "items of the model", scorer.items.rows());
+  check_positive(kName, "deviation", static_cast<double>(scale.deviation));
   const Index width = std::max<Index>(1, std::min(candidates, index.rows()));
   Matrix<Row> found(queries.rows(), width);
   Matrix<float> first(queries.rows(), width);
@@ -164,7 +165,9 @@ void retrieve_and_rank(const retrieval::ItemIndex& index, ConstRows<float> queri
   const auto list_of = [&](Index query, std::vector<Row>&) {
     const Row* begin = found.row(query).data();
     const auto size = static_cast<std::size_t>(std::find(begin, begin + width, Row{-1}) - begin);
-    return List{{begin, size}, {first.row(query).data(), scorer.model.meeting().given ? size : 0}};
+    const std::span<float> given(first.row(query).data(), scorer.model.meeting().given ? size : 0);
+    for (float& score : given) score = (score - scale.mean) / scale.deviation;
+    return List{{begin, size}, given};
   };
   rank_lists(scorer, k, list_of, threads, rows, scores);
 }

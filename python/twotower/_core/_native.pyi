@@ -103,6 +103,8 @@ class Layer:
     @staticmethod
     def slice(in_width: int, begin: int, width: int) -> Layer: ...
     @staticmethod
+    def row_sum(width: int) -> Layer: ...
+    @staticmethod
     def residual(width: int, layers: Sequence[Layer]) -> Layer: ...
     @staticmethod
     def parallel(width: int, left: Sequence[Layer], right: Sequence[Layer]) -> Layer: ...
@@ -431,6 +433,8 @@ def retrieve_and_rank(
     users: Float32,
     items: Float32,
     k: int,
+    mean: float = 0.0,
+    deviation: float = 1.0,
     *,
     seen_of_query: Int32 | None = None,
     seen_offsets: Int64 | None = None,

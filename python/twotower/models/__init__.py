@@ -6,8 +6,9 @@ from twotower.models._diversity import diversify
 from twotower.models._estimator import load
 from twotower.models.baselines import EASE, BayesianMF, BiasModel, ContentBased, ImplicitALS, ItemKNN, Popularity
 from twotower.models.hybrid import Hybrid
+from twotower.models.matrix_factorization import MatrixFactorization
 from twotower.models.multi_task import MultiTask
-from twotower.models.neural import CFNN, DeepNCF, MatrixFactorization, NeuMF
+from twotower.models.neural import CFNN, DeepNCF, NeuMF
 from twotower.models.ranker import Ranker
 from twotower.models.rating_model import RatingModel
 from twotower.models.transformer_recommender import TransformerRecommender

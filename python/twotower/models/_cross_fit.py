@@ -10,13 +10,13 @@ import numpy as np
 
 from twotower import frames
 from twotower.errors import DataError
+from twotower.interactions import Encoded, encode_interactions
 from twotower.item_lists import Filters
 from twotower.models._asked import Asked, Given
 from twotower.models._contexts import first_rows
-from twotower.models._dot_product import DotProductRecommender
 from twotower.models._estimator import fresh
+from twotower.models._reading import column_options
 from twotower.models._recommend import Recommender, users_a_pass
-from twotower.models.baselines import Popularity
 
 Array = np.ndarray
 
@@ -94,6 +94,31 @@ class Candidates:
         places, ranks = np.nonzero(self.rows >= 0)
         return places, self.rows[places, ranks], self.scores[places, ranks], ranks + 1
 
+    def ranks_of(self, places: Array, items: Array, scores: Array) -> Array:
+        """The rank from 1, int64 (m,), that each of m pairs would have among the candidates of its user.
+
+        Parameters
+        ----------
+        places : int (m,)
+            Of the pairs' users in `users`.
+        items : int32 (m,)
+        scores : float32 (m,)
+            The retriever's.
+        """
+        width = self.rows.shape[1]
+        # A retriever may cut ratings off at the end of their range: equal ones then come in any order of rows.
+        order = np.lexsort((self.rows, -self.scores), axis=1)
+        own_rows, own_scores = (np.take_along_axis(values, order, axis=1) for values in (self.rows, self.scores))
+        ahead = np.zeros(len(items), dtype=np.int64)
+        # What stands before a pair is the beginning of a list, whose length all pairs search at once, bit by bit.
+        for step in 2 ** np.arange(width.bit_length())[::-1]:
+            reached = ahead + step
+            last = np.minimum(reached, width) - 1
+            last_rows, last_scores = own_rows[places, last], own_scores[places, last]
+            before = (last_scores > scores) | ((last_scores == scores) & (last_rows < items) & (last_rows >= 0))
+            ahead = np.where(before & (reached <= width), reached, ahead)
+        return ahead + 1
+
 
 def retrieve(retriever: Recommender, asked: Asked, width: int, num_threads: int) -> tuple[Array, Array]:
     """The `width` best unseen items of a retriever, rows and scores (n, width)."""
@@ -122,7 +147,7 @@ class Fold:
     candidates : Candidates
         For users that it knows and that have a held-out row.
     given : Given (n) or None
-        The moments at which these are asked: those of their first held-out rows.
+        What the retriever reads of the moments at which these are asked: those of their first held-out rows.
     """
 
     retriever: Recommender
@@ -177,9 +202,9 @@ def cross_fit(
         there = own_users >= 0
         there[there] = np.diff(fitted._seen[0])[own_users[there]] > 0
         users, own_users = users[there].astype(np.int32), own_users[there].astype(np.int32)
-        # At any other moment than theirs a retriever that knows of moments would find what nobody asked for.
-        asked_users, positions = first_rows(np.where(kept_from, user_rows, -1), times)
-        first = positions[np.searchsorted(asked_users, users)]
+        # At any other moment than theirs a retriever with a context would find what nobody asked for.
+        everyone, positions = first_rows(np.where(kept_from, user_rows, -1), times)
+        first = positions[np.searchsorted(everyone, users)]
         given = fitted._read_moments(frames.take(table, first), "fit: interactions") if fitted._has_context else None
         asked = Asked.known(fitted._users, own_users, given)
         to_final = final._items.encode(fitted._items.ids)
@@ -259,26 +284,65 @@ def examples_of(
     return Examples(np.flatnonzero(among if graded else hits), (offsets, items.astype(np.int32)), recall)
 
 
-# --- vectors ----------------------------------------------------------------------------------------------------------
+def cross_fitted(
+    copied: Recommender,
+    final: Recommender,
+    table: frames.Frame,
+    tables: dict[str, Any],
+    *,
+    way: str | None,
+    time_col: str | None,
+    holdout: float,
+    folds: int,
+    candidates: int,
+    graded: bool,
+    seed: int,
+    num_threads: int,
+) -> tuple[Encoded, list[Fold], Examples]:
+    """Hold rows out, fit copies of a retriever without them, and find the held-out positives among their candidates.
 
+    Parameters
+    ----------
+    copied : Recommender
+        Whose copies are fitted.
+    final : Recommender
+        Fitted on all rows.
+    table : narwhals.DataFrame
+        The interactions.
+    tables : dict
+        Further arguments of `fit`.
+    way, holdout, folds, candidates, seed
+        Options of `TwoStage`; of no way "time" where there is a `time_col`, else "random".
+    time_col : str or None
+    graded : bool
+        See `Examples`.
+    num_threads : int
 
-def score_vectors(
-    retriever: Recommender, user_rows: Array, num_threads: int, given: Given | None = None
-) -> tuple[Array, Array] | None:
-    """Vectors of users, int32 (n,), and of all items, whose dot products are the scores; None where there are none."""
-    if isinstance(retriever, DotProductRecommender):
-        return retriever._all_user_vectors(user_rows, num_threads, given), retriever._item_vectors_
-    if isinstance(retriever, Popularity) and retriever.by is None:
-        return np.ones((len(user_rows), 1), dtype=np.float32), retriever._scores[:, None]
-    return None
+    Returns
+    -------
+    Encoded, list of Fold, Examples
+        The interactions in the rows of `final`, and what to learn from.
 
-
-def rotation(source: Array, target: Array) -> Array:
-    """The orthogonal matrix, float32 (width, width), that turns `source` (n, width) into `target` as nearly as can be.
-
-    Two fits of one model have vectors of the same dot products in other axes. Schoenemann 1966, "A generalized solution of
-    the orthogonal Procrustes problem".
+    Raises
+    ------
+    DataError
+        There is nothing to hold out, or no held-out positive is among the candidates.
     """
-    left, _, right = np.linalg.svd(source.astype(np.float64).T @ target.astype(np.float64))
-    turn: Array = (left @ right).astype(np.float32)
-    return turn
+    pairs = encode_interactions(table, **column_options(final), users=final._users, items=final._items, what="fit")
+    way = way or ("random" if time_col is None else "time")
+    times = None
+    if time_col is not None:
+        times = frames.times(frames.column(table, time_col, "fit: interactions"), f"fit: column {time_col!r}")
+    held = held_out(way, holdout, pairs.user_rows, times, seed)
+    groups = groups_of(final._users.size, folds, seed)
+    fitted = cross_fit(copied, final, table, tables, held, pairs.user_rows, times, groups, candidates, num_threads)
+    found = [fold for fold in fitted if len(fold.candidates.users)]
+    if not found:
+        raise DataError(
+            f"fit: cross_fit={way!r} with holdout={holdout:g} leaves no user with rows on both sides, so there is "
+            'nothing to learn the second stage from; pass another holdout, or cross_fit="random"'
+        )
+    positive = np.ones(len(pairs.user_rows), dtype=np.bool_) if pairs.weights is None else pairs.weights > 0
+    sizes = (final._users.size, final._items.size)
+    examples = examples_of(found, held, positive, pairs.user_rows, pairs.item_rows, sizes, graded=graded)
+    return pairs, found, examples

@@ -50,16 +50,24 @@ class DotProductRecommender(Recommender):
         """How many leading columns of the vectors enter the cosine of `similar_items` and `similar_users`."""
         return int(self._item_vectors_.shape[1])
 
+    def _search(self, asked: Asked, num_threads: int) -> tuple[core.ItemIndex, np.ndarray]:
+        """The index of all items, and the users' vectors, float32 (n, width), that `_top_k` searches it by."""
+        index = self._packed("scores", self._item_vectors_, num_threads)
+        return index, self._user_vectors(asked, num_threads=num_threads)
+
+    @property
+    def _gives_products(self) -> bool:
+        """Whether `_top_k` gives what `_search` finds as it is, so that a pipeline may search by itself."""
+        return True
+
     # --- hooks of Recommender -----------------------------------------------------------------------------------------
 
     def _top_k(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        vectors = self._user_vectors(asked, num_threads=num_threads)
-        rows, scores = self._packed("scores", self._item_vectors_, num_threads).top_k(
-            vectors, k, num_threads=num_threads, **self._filter_arguments(asked, filters, filter_seen=filter_seen)
-        )
-        return rows, scores
+        index, vectors = self._search(asked, num_threads)
+        arguments = self._filter_arguments(asked, filters, filter_seen=filter_seen)
+        return index.top_k(vectors, k, num_threads=num_threads, **arguments)
 
     def _score_pairs(
         self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int, moments: Given | None = None

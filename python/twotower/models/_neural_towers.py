@@ -47,7 +47,10 @@ class SumArchitecture(PairArchitecture):
 
 @dataclass(frozen=True)
 class NeuMFArchitecture(SumArchitecture):
-    """Vectors of two halves: the first `factors` columns are multiplied, the others pass a network, one layer reads both.
+    """Vectors of two halves: the first `factors` columns are multiplied, the others pass a network, and both are added.
+
+    The paper weighs each product before it adds them. Such weights say nothing that the vectors cannot say, and undo what shrinks
+    these: small vectors under large weights are as long as one likes.
 
     Attributes
     ----------
@@ -75,6 +78,6 @@ class NeuMFArchitecture(SumArchitecture):
 
     def head(self, user_width: int, item_width: int, streams: Iterator[int]) -> list[core.Layer]:
         width, (layers, end) = self.meeting_width(user_width, item_width), self.deep(streams)
-        multiplied = [core.Layer.slice(width, 0, self.factors)]
-        network = [core.Layer.slice(width, self.factors, self.hidden[0]), *layers]
-        return [core.Layer.parallel(width, multiplied, network), core.Layer.dense(self.factors + end, 1)]
+        product = [core.Layer.slice(width, 0, 1)]
+        network = [core.Layer.slice(width, 1, self.hidden[0]), *layers, core.Layer.dense(end, 1)]
+        return [core.Layer.parallel(width, product, network), core.Layer.row_sum(2)]

@@ -48,15 +48,18 @@ class FittedPairs(FittedTowers):
 
     # --- pairs --------------------------------------------------------------------------------------------------------
 
+    @property
+    def scores_by_head(self) -> bool:
+        """Whether scores are what `model` makes of pairs, to the bit, and no product of `queries` and `indexed`."""
+        return not self.architecture.is_dot
+
     def score(
         self, users: Array, items: Array, user_rows: Array, item_rows: Array, given: Array | None, num_threads: int
     ) -> Array:
         """Scores float32 (n,) of pairs of rows of `users` and `items`; `given` float32 (n,) where the head reads it."""
-        if self.architecture.is_dot:
-            return core.score_pairs(
-                self.queries(users), self.indexed(items), user_rows, item_rows, num_threads=num_threads
-            )
-        return self.model.score(users, items, user_rows, item_rows, given=given, num_threads=num_threads)
+        if self.scores_by_head:
+            return self.model.score(users, items, user_rows, item_rows, given=given, num_threads=num_threads)
+        return core.score_pairs(self.queries(users), self.indexed(items), user_rows, item_rows, num_threads=num_threads)
 
 
 def scored_pairs(
@@ -124,25 +127,3 @@ def ranked_pairs(
     left_out = filters.arguments() if seen is None else seen.arguments("seen") | filters.arguments()
     rows, scores = core.rank_all(fitted.model, users, items, k, num_threads=num_threads, **left_out)
     return rows, scores
-
-
-def masked_top_k(table: Array, k: int, seen: Lists | None, filters: Filters) -> tuple[Array, Array]:
-    """Rows and scores of the k best of `table`, float32 (n, items), which is masked in place; equal ones by the smaller row."""
-    _mask(table, seen, filters)
-    order = np.argsort(-table, axis=1, kind="stable")[:, :k].astype(np.int32)
-    best = np.take_along_axis(table, order, axis=1)
-    return np.where(np.isneginf(best), -1, order), best
-
-
-def _mask(table: Array, seen: Lists | None, filters: Filters) -> None:
-    """Minus infinity, in place, where an item must not appear."""
-    if filters.allowed is not None:
-        table[:, filters.allowed == 0] = -np.inf
-    for denied in (seen, filters.deny):
-        if denied is not None:
-            table[denied.pairs()] = -np.inf
-    if filters.allow is not None:
-        kept = np.zeros(table.shape, dtype=np.bool_)
-        kept[filters.allow.pairs()] = True
-        kept[filters.allow.of_query < 0] = True
-        table[~kept] = -np.inf

@@ -133,6 +133,8 @@ class PairExtras:
         Vectors whose dot product is a number that comes with each pair, and is read by the head.
     user_vectors, item_vectors : float32 (users, width), (items, width), optional
         One more column of vectors a side.
+    exam : SidedExam, optional
+        What to validate on, where there is no `eval_set`.
     """
 
     pools: tuple[Array, Array, None] | None = None
@@ -140,6 +142,7 @@ class PairExtras:
     given_items: Array | None = None
     user_vectors: Array | None = None
     item_vectors: Array | None = None
+    exam: SidedExam | None = None
 
     def added_to(self, sides: Sides) -> Sides:
         """The sides with the columns of vectors."""
@@ -189,6 +192,13 @@ class PairExam(Measure, Protocol):
     @property
     def text(self) -> str:
         """What is validated on, for the line before training."""
+
+
+class SidedExam(Protocol):
+    """What becomes an exam once it is known how the model reads a moment."""
+
+    def read_by(self, sides: Sides) -> PairExam:
+        """The exam of a model with these sides."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -157,7 +157,7 @@ class PairModel(RankingCandidates, Weighing):
         plan = more.read_by(self._plan(reading, sides))
         fitted = self._fitted_type.build(plan.architecture, sides)
         ids, seen = (reading.pairs.users, reading.pairs.items), (reading.lists.seen_offsets, reading.lists.seen_items)
-        exam = None
+        exam: PairExam | None = None if more.exam is None else more.exam.read_by(sides)
         if eval_set is not None:
             table = frames.table(eval_set, "fit: eval_set")
             exam = read_pair_exam(self, plan.eval_metric, plan.link, table, ids, sides, seen, "fit: eval_set")
@@ -201,18 +201,24 @@ class PairModel(RankingCandidates, Weighing):
         given = asked.given if isinstance(asked.given, UsersGiven) else None
         return self._fitted().user_vectors(asked.rows, num_threads, given=given, stored=self._histories)
 
+    def _search(self, asked: Asked, num_threads: int) -> tuple[core.ItemIndex, Array]:
+        """What `_top_k` searches by what, where the score is a dot product; see `DotProductRecommender`."""
+        fitted = self._fitted()
+        if "index" not in self._cache:
+            self._cache["index"] = core.ItemIndex(fitted.indexed(self._encoded_items), num_threads=num_threads)
+        return self._cache["index"], fitted.queries(self._asked_vectors(asked, num_threads))
+
     def _top_k(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
     ) -> tuple[Array, Array]:
         self._check_not_given("recommend")
-        fitted, vectors = self._fitted(), self._asked_vectors(asked, num_threads)
+        fitted = self._fitted()
         if fitted.architecture.is_dot:
-            if "index" not in self._cache:
-                indexed = fitted.indexed(self._encoded_items)
-                self._cache["index"] = core.ItemIndex(indexed, num_threads=num_threads)
+            index, queries = self._search(asked, num_threads)
             arguments = self._filter_arguments(asked, filters, filter_seen=filter_seen)
-            rows, scores = self._cache["index"].top_k(fitted.queries(vectors), k, num_threads=num_threads, **arguments)
+            rows, scores = index.top_k(queries, k, num_threads=num_threads, **arguments)
         else:
+            vectors = self._asked_vectors(asked, num_threads)
             seen = Lists(asked.rows, *self._seen) if filter_seen else None
             rows, scores = ranked_pairs(fitted, vectors, self._encoded_items, k, seen, filters, num_threads)
         return rows, self._link(scores)
@@ -308,6 +314,10 @@ class DotPairModel(PairModel, DotProductRecommender):
     @property
     def _similarity_width(self) -> int:
         return self._architecture.dim
+
+    @property
+    def _gives_products(self) -> bool:
+        return self._architecture.is_dot and self._link == Link()
 
 
 def check_hidden(hidden: Any) -> None:

@@ -119,6 +119,16 @@ class PairArchitecture:
             layers += deep
         return [*layers, core.Layer.dense(end, 1)]
 
+    def _whole_head(self, user_width: int, item_width: int, streams: Iterator[int]) -> list[core.Layer]:
+        """The head, and what is given added to what it says: it learns what to change of a retriever's order."""
+        head = self.head(user_width, item_width, streams)
+        if "given" not in self.meeting:
+            return head
+        width = self.meeting_width(user_width, item_width)
+        place = width - 1 - (user_width - self.split if "sum" in self.meeting else 0)
+        given = [core.Layer.slice(width, place, 1)]
+        return [core.Layer.parallel(width, given, head), core.Layer.row_sum(2)]
+
     # --- the core's model ---------------------------------------------------------------------------------------------
 
     @property
@@ -174,7 +184,7 @@ class PairArchitecture:
             given="given" in self.meeting,
             sum="sum" in self.meeting,
             split=self.split,
-            head=self.head(widths[0], widths[1], streams),
+            head=self._whole_head(widths[0], widths[1], streams),
             tables=[*tables.specs, *self.more_tables(sides)],
             offset=self.offset,
             deviation=self.deviation,

@@ -13,6 +13,8 @@ from twotower.evaluation._metrics import PER_USER, parse
 from twotower.item_lists import Filters, Lists
 from twotower.models._asked import Asked, Given, GivenToEach
 from twotower.models._cross_fit import Candidates
+from twotower.models._first_stage import Retrieving
+from twotower.models._frame_ranker import FrameRanker
 from twotower.models._given import UsersGiven
 from twotower.models._histories import Histories
 from twotower.models._importance import GIVEN_SCORE, Change, Weighing, check_weighing, importance_of
@@ -20,8 +22,9 @@ from twotower.models._lesson import read_validation
 from twotower.models._options import named_options
 from twotower.models._pair_fitted import FittedPairs, scored_pairs
 from twotower.models._pair_model import PairModel
+from twotower.models._pair_stage import PairStage, Scale
 from twotower.models._recommend import Recommender
-from twotower.models._second_stage import FrameRanker, Scale, best_of, reads_scores
+from twotower.models._second_stage import SecondStage, best_of
 from twotower.models._training import Validation
 
 Array = np.ndarray
@@ -112,21 +115,12 @@ class PairStageExam:
         return self.exam.score(scoring, num_threads)
 
 
-class WeighingStages(Recommender):
+class WeighingStages(Retrieving):
     """`feature_importance` of two stages."""
 
-    retriever: Any
-    ranker: Any
     candidates: int
-    _scale: Scale
-    _by_frame: FrameRanker
 
-    def _retrieved(
-        self, asked: Asked, width: int, *, filter_seen: bool, filters: Filters, num_threads: int
-    ) -> Candidates:
-        raise NotImplementedError
-
-    def _stage_rows(self, where: str) -> tuple[Array, Array]:
+    def _second_stage(self, where: str) -> SecondStage:
         raise NotImplementedError
 
     @named_options
@@ -186,13 +180,18 @@ class WeighingStages(Recommender):
             )
         table = frames.table(test, "feature_importance: test")
         exam, moments = self._stage_exam(table)
-        if isinstance(ranker, PairModel):
-            scale = self._scale if reads_scores(ranker) else None
-            at = moments if isinstance(moments, UsersGiven) else None
-            measure = PairStageExam(exam, self._stage_rows("feature_importance"), scale, at)
-            more = [] if scale is None else [self._without_score(ranker, measure, method)]
-            return ranker._weighed(measure, table.columns, method, repeats, random_state, more)
-        return self._weighed_frames(exam, repeats, random_state)
+        second = self._second_stage("feature_importance")
+        if isinstance(second, FrameRanker):
+            return self._weighed_frames(second, exam, repeats, random_state)
+        assert isinstance(second, PairStage)
+        measure = PairStageExam(
+            exam,
+            (second.user_rows, second.item_rows),
+            second.scale if second.reads_scores else None,
+            moments if isinstance(moments, UsersGiven) else None,
+        )
+        more = [self._without_score(ranker, measure, method)] if second.reads_scores else []
+        return ranker._weighed(measure, table.columns, method, repeats, random_state, more)
 
     def _stage_exam(self, table: frames.Frame) -> tuple[StageExam, Given | None]:
         """Whom to measure and their candidates, and what the ranker reads of their moments."""
@@ -218,15 +217,15 @@ class WeighingStages(Recommender):
 
         return (*GIVEN_SCORE, change)
 
-    def _weighed_frames(self, exam: StageExam, repeats: int, random_state: int) -> Any:
+    def _weighed_frames(self, made: FrameRanker, exam: StageExam, repeats: int, random_state: int) -> Any:
         """The columns of the frames that an object with `predict` is given."""
-        made, num_threads = self._by_frame, self._num_threads("feature_importance")
+        num_threads = self._num_threads("feature_importance")
 
         def score(exam: StageExam, rank_order: Array | None = None, **moved: Any) -> float:
             def scoring(places: Array, items: Array, scores: Array, ranks: Array) -> Array:
                 users = exam.validation.users[places]
                 shown = ranks if rank_order is None else rank_order[places, ranks - 1]
-                return made.score(users, items, scores, shown, "feature_importance", **moved)
+                return made.score(users, items, scores, shown, "feature_importance", num_threads, **moved)
 
             return exam.score(scoring, num_threads)
 

@@ -15,8 +15,8 @@ from twotower.models._asked import Asked, Given, GivenToEach, pair_passes
 from twotower.models._estimator import State
 from twotower.models._lesson import read_validation
 from twotower.models._options import NotOffered, check_choice, check_number, named_options
-from twotower.models._pair_fitted import masked_top_k
 from twotower.models._recommend import Recommender
+from twotower.models._score_tables import top_k_of_table
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -345,7 +345,7 @@ class Hybrid(Recommender, kind="hybrid"):
                 for some in self._passes_of(len(places)):
                     table = _blended([part[places[some]] for part in parts], weights)
                     left_out = seen.take(some) if filter_seen else None
-                    rows[some] = masked_top_k(table, depth, left_out, Filters(allowed=self._available))[0]
+                    rows[some] = top_k_of_table(table, depth, left_out, Filters(allowed=self._available))[0]
                 return rows
 
             return exam.score_lists(ranked, num_threads)
@@ -381,7 +381,7 @@ class Hybrid(Recommender, kind="hybrid"):
             some = asked.take(part)
             seen = Lists(some.rows, *self._seen) if filter_seen else None
             table = _blended(self._parts(some, num_threads), weights)
-            rows[part], scores[part] = masked_top_k(table, k, seen, filters.take(part))
+            rows[part], scores[part] = top_k_of_table(table, k, seen, filters.take(part))
         return rows, scores
 
     def _score_pairs(

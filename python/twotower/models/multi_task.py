@@ -70,10 +70,9 @@ class FittedTasks(FittedPairs):
         bias = self.model.parameters()[f"table.{_RETRIEVAL_BIAS}"][self.sides.items.codes]
         return np.concatenate([items[:, :-1], bias], axis=1)
 
-    def score(
-        self, users: Array, items: Array, user_rows: Array, item_rows: Array, given: Array | None, num_threads: int
-    ) -> Array:
-        return self.model.score(users, items, user_rows, item_rows, given=given, num_threads=num_threads)
+    @property
+    def scores_by_head(self) -> bool:
+        return True
 
 
 class MultiTask(DotPairModel, kind="multi_task"):
@@ -303,6 +302,10 @@ class MultiTask(DotPairModel, kind="multi_task"):
         )
 
     # --- lists by retrieval, scores by the task -------------------------------------------------------------------------
+
+    @property
+    def _gives_products(self) -> bool:
+        return self._architecture.is_dot
 
     def _top_k(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int

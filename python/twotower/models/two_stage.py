@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from twotower import frames
-from twotower.errors import DataError, SchemaError, UnknownIdError
-from twotower.interactions import Encoded, encode_interactions
+from twotower.errors import DataError
+from twotower.interactions import Encoded
 from twotower.item_lists import Filters
 from twotower.models._asked import Asked, Given, GivenToEach, askers
-from twotower.models._columns import history_of
-from twotower.models._cross_fit import (
-    WAYS,
-    Candidates,
-    Examples,
-    Fold,
-    cross_fit,
-    examples_of,
-    groups_of,
-    held_out,
-)
+from twotower.models._cross_fit import WAYS, Examples, Fold, cross_fitted
 from twotower.models._estimator import State, fresh
-from twotower.models._options import (
-    check_choice,
-    check_column_name,
-    check_count,
-    check_number,
-    named_options,
-)
+from twotower.models._frame_ranker import FrameRanker
+from twotower.models._options import check_choice, check_column_name, check_count, check_number, named_options
 from twotower.models._pair_model import PairModel
-from twotower.models._reading import column_options
+from twotower.models._pair_stage import PairStage, Scale, check_learns_inside, fit_pairs
 from twotower.models._recommend import Recommender
-from twotower.models._second_stage import FrameRanker, Scale, best_of, fit_pairs, reads_scores
+from twotower.models._second_stage import ModelStage, SecondStage, check_stages
 from twotower.models._stage_importance import WeighingStages
 from twotower.models.ranker import Ranker
 
@@ -43,6 +28,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = np.ndarray
+
+# Less than this share of the retriever's NDCG is worse than luck makes of some hundred users.
+_WORSE = 0.98
 
 
 class TwoStage(WeighingStages, kind="two_stage"):
@@ -91,14 +79,22 @@ class TwoStage(WeighingStages, kind="two_stage"):
     holdout_recall_ : float
         Share of the held-out positives that were among their user's candidates: what the second stage learned from, and
         about the most that it can find.
+    holdout_ndcg_ : (float, float) or None
+        NDCG@10 of the retriever's order and of the ranker's among the candidates of users that the ranker did not learn from.
+        None where there was no `Ranker` to learn, or too few users.
 
     Notes
     -----
-    With "time" the copy meets what a service meets: later rows, and only those of users it knows. The other two have more
-    examples, but their copies know which items are about to become popular.
+    With "time" the copy meets what a service meets: later rows, and only those of users it knows. Where most rows are of new
+    users these are few, and the ranker learns little. The other two have more examples, but their copies know which items are
+    about to become popular; "random" also learns to find what stood between known rows, not what comes after them.
 
-    A copy with a context is asked at the moment of a person's first held-out row; the vectors of users that it gives are of no
-    moment, whatever the hour of `fit` and of `recommend`.
+    A `Ranker` adds what it learns to the retriever's score. A tenth of the users with held-out positives (of few users more, of
+    very few none) is kept from it to measure its epochs by: the best one is kept, `ranker.learning_curve_` shows them, and `fit`
+    warns where even that one is clearly worse than the retriever's order.
+
+    A copy with a context is asked at the moment of a person's first held-out row, a `Ranker` with one is measured at the moment of
+    each; the vectors of users that a retriever gives are of no moment, whatever the hour of `fit` and of `recommend`.
 
     Vectors of the copies are turned into the axes of the final retriever's (orthogonal Procrustes), which leaves their
     products as they are. Scores are shifted and scaled to mean 0 and deviation 1 over the candidates. A retriever without
@@ -151,58 +147,6 @@ class TwoStage(WeighingStages, kind="two_stage"):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    # --- what is the retriever's --------------------------------------------------------------------------------------
-
-    def _of_retriever(self, option: str) -> Any:
-        return getattr(self.retriever, option, None)
-
-    @property
-    def user_col(self) -> str:  # type: ignore[override]
-        """The retriever's."""
-        return self.retriever.user_col  # type: ignore[no-any-return]
-
-    @property
-    def item_col(self) -> str:  # type: ignore[override]
-        """The retriever's."""
-        return self.retriever.item_col  # type: ignore[no-any-return]
-
-    @property
-    def rating_col(self) -> str | None:
-        """The retriever's."""
-        return self._of_retriever("rating_col")  # type: ignore[no-any-return]
-
-    @property
-    def min_rating(self) -> float | None:
-        """The retriever's."""
-        return self._of_retriever("min_rating")  # type: ignore[no-any-return]
-
-    @property
-    def weight_col(self) -> str | None:
-        """The retriever's."""
-        return self._of_retriever("weight_col")  # type: ignore[no-any-return]
-
-    # --- what belongs to the moment, of either stage --------------------------------------------------------------------
-
-    @property
-    def _has_context(self) -> bool:
-        return any(stage._has_context for stage in (self.retriever, self.ranker) if isinstance(stage, Recommender))
-
-    @property
-    def _time_column(self) -> str | None:
-        own: str | None = self.time_col or self._of_retriever("time_col")
-        return own
-
-    def _read_users(self, frame: frames.Frame, rows: Array, where: str) -> Given | None:
-        return GivenToEach.to_each(
-            self.retriever._read_users(frame, rows, where), self._moments_of_ranker(frame, where)
-        )
-
-    def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
-        return GivenToEach.to_each(self.retriever._read_moments(frame, where), self._moments_of_ranker(frame, where))
-
-    def _moments_of_ranker(self, frame: frames.Frame, where: str) -> Given | None:
-        return self.ranker._read_moments(frame, where) if isinstance(self.ranker, Recommender) else None
-
     # --- fit ----------------------------------------------------------------------------------------------------------
 
     @named_options
@@ -238,24 +182,35 @@ class TwoStage(WeighingStages, kind="two_stage"):
         tables = {"users": users, "items": items}
         with_exam = tables if eval_set is None else tables | {"eval_set": eval_set}
         retriever = fresh(self.retriever).fit(interactions, **with_exam)
-        scale, recall, by_frame = Scale(), float("nan"), None
+        scale, recall, ndcg, by_frame = Scale(), float("nan"), None, None
         if isinstance(self.ranker, Ranker) or not isinstance(self.ranker, Recommender):
             pairs, folds, examples = self._cross_fitted(retriever, table, with_exam)
             recall = examples.recall
             if isinstance(self.ranker, Ranker):
-                scale = fit_pairs(self.ranker, retriever, folds, examples, table, users, items)
+                scale, ndcg = fit_pairs(
+                    self.ranker, retriever, pairs, folds, examples, table, users, items, self.random_state
+                )
             else:
-                by_frame = self._fit_by_frame(retriever, pairs, folds, examples, tables)
+                by_frame = FrameRanker(self.ranker, retriever, users, items)
+                by_frame.fit(pairs, folds, examples, self.negatives, self.random_state)
         else:
             self.ranker.fit(interactions, **tables)  # type: ignore[attr-defined]
 
         # Nothing can fail from here on. The retriever that the caller holds takes over what the new one learned.
         vars(self.retriever).update(vars(retriever))
-        self._join(scale, recall, by_frame)
+        self._join(scale, recall, ndcg, by_frame)
+        if ndcg is not None and ndcg[1] < _WORSE * ndcg[0]:
+            # The caller's line: above are this function and its check of names.
+            warnings.warn(
+                f"fit: the ranker's order is worse than the retriever's own: ndcg@10 {ndcg[1]:.4f} against {ndcg[0]:.4f} among the "
+                "candidates of users it did not learn from; give it a smaller network, a larger holdout or more folds, or use "
+                "the retriever alone",
+                stacklevel=3,
+            )
         return self
 
     def _check_options(self) -> None:
-        _check_stages("fit", self.retriever, self.ranker)
+        check_stages("fit", self.retriever, self.ranker)
         check_count("fit", "candidates", self.candidates)
         if self.cross_fit is not None:
             check_choice("fit", "cross_fit", self.cross_fit, WAYS)
@@ -271,77 +226,25 @@ class TwoStage(WeighingStages, kind="two_stage"):
                 'cross_fit="random"'
             )
         if isinstance(self.ranker, Ranker):
-            if self.ranker.interaction == "fm":
-                raise ValueError(
-                    "fit: the ranker has interaction 'fm', which has no place for the retriever's score; use 'dcn', 'concat' "
-                    "or 'product'"
-                )
-            if history_of(self.ranker.user_features) is not None:
-                raise ValueError(
-                    "fit: the ranker has a History among user_features, but sees the held-out rows alone here; give it to the "
-                    "retriever, whose vectors the ranker reads"
-                )
+            check_learns_inside(self.ranker)
 
     def _cross_fitted(
         self, retriever: Recommender, table: frames.Frame, tables: dict[str, Any]
     ) -> tuple[Encoded, list[Fold], Examples]:
-        pairs = encode_interactions(
-            table, **column_options(retriever), users=retriever._users, items=retriever._items, what="fit"
-        )
-        way = self.cross_fit or ("random" if self._time_column is None else "time")
-        times = None
-        if self._time_column is not None:
-            series = frames.column(table, self._time_column, "fit: interactions")
-            times = frames.times(series, f"fit: column {self._time_column!r}")
-        held = held_out(way, self.holdout, pairs.user_rows, times, self.random_state)
-        folds = list(
-            cross_fit(
-                self.retriever,
-                retriever,
-                table,
-                tables,
-                held,
-                pairs.user_rows,
-                times,
-                groups_of(retriever._users.size, self.folds, self.random_state),
-                self.candidates,
-                self._num_threads("fit"),
-            )
-        )
-        if not any(len(fold.candidates.users) for fold in folds):
-            raise DataError(
-                f"fit: cross_fit={way!r} with holdout={self.holdout:g} leaves no user with rows on both sides, so there is "
-                'nothing to learn the second stage from; pass another holdout, or cross_fit="random"'
-            )
-        folds = [fold for fold in folds if len(fold.candidates.users)]
-        positive = np.ones(len(pairs.user_rows), dtype=np.bool_) if pairs.weights is None else pairs.weights > 0
-        examples = examples_of(
-            folds,
-            held,
-            positive,
-            pairs.user_rows,
-            pairs.item_rows,
-            (retriever._users.size, retriever._items.size),
+        return cross_fitted(
+            self.retriever,
+            retriever,
+            table,
+            tables,
+            way=self.cross_fit,
+            time_col=self._time_column,
+            holdout=self.holdout,
+            folds=self.folds,
+            candidates=self.candidates,
             graded=isinstance(self.ranker, Ranker) and self.ranker.target is not None,
+            seed=self.random_state,
+            num_threads=self._num_threads("fit"),
         )
-        return pairs, folds, examples
-
-    def _fit_by_frame(
-        self,
-        retriever: Recommender,
-        pairs: Encoded,
-        folds: list[Fold],
-        examples: Examples,
-        tables: Mapping[str, Any],
-    ) -> FrameRanker:
-        sides = [
-            None if table is None else frames.table(table, f"fit: {side}")
-            for side, table in ((side, tables[side]) for side in ("users", "items"))
-        ]
-        made = FrameRanker(self.ranker, retriever, *sides)
-        keys = pairs.user_rows[examples.rows].astype(np.int64) * retriever._items.size + pairs.item_rows[examples.rows]
-        made.fit(folds, examples, keys, self.negatives, self.random_state)
-        return made
 
     @classmethod
     def of(cls, retriever: Recommender, ranker: Any, *, candidates: int = 500, n_jobs: int = -1) -> TwoStage:
@@ -370,68 +273,38 @@ class TwoStage(WeighingStages, kind="two_stage"):
             A model is not fitted, or none.
         """
         made = cls(retriever=retriever, ranker=ranker, candidates=candidates, n_jobs=n_jobs)
-        _check_stages("TwoStage.of", retriever, ranker)
+        check_stages("TwoStage.of", retriever, ranker)
         check_count("TwoStage.of", "candidates", candidates)
         for stage in (retriever, ranker):
             if isinstance(stage, Recommender):
                 stage._check_fitted("TwoStage.of")
-        made._join(Scale(), float("nan"), None)
+        made._join(Scale(), float("nan"), None, None)
         if isinstance(ranker, Recommender):
-            made._stage_rows("TwoStage.of")
+            made._second_stage("TwoStage.of")
         return made
 
-    def _join(self, scale: Scale, recall: float, by_frame: FrameRanker | None) -> None:
-        retriever: Recommender = self.retriever
-        self._scale, self.holdout_recall_ = scale, recall
+    def _join(
+        self, scale: Scale, recall: float, ndcg: tuple[float, float] | None, by_frame: FrameRanker | None
+    ) -> None:
+        self._scale, self.holdout_recall_, self.holdout_ndcg_ = scale, recall, ndcg
         self._follow_retriever()
         if not isinstance(self.ranker, Recommender):
-            self._by_frame = by_frame or FrameRanker(self.ranker, retriever, None, None)
+            self._by_frame = by_frame or FrameRanker(self.ranker, self.retriever)
 
-    def _follow_retriever(self) -> None:
-        retriever: Recommender = self.retriever
-        self._remember(
-            users=retriever._users,
-            items=retriever._items,
-            seen_offsets=retriever._seen[0],
-            seen_items=retriever._seen[1],
-            item_counts=retriever._item_counts,
-            frame_kind=retriever._frame_kind,
-            catalogue=retriever._catalogue,
-        )
-        self._available = retriever._available
-
-    def _stage_rows(self, where: str) -> tuple[Array, Array]:
-        """The ranker's rows of the users and of the items."""
+    def _second_stage(self, where: str) -> SecondStage:
         ranker = self.ranker
-        kept = self._cache.get("stage rows")
-        if kept is not None and kept[0] is ranker._users and kept[1] is ranker._items:
-            return kept[2], kept[3]
-        found = []
-        for side, own, other in (("users", self._users, ranker._users), ("items", self._items, ranker._items)):
-            rows = other.encode(own.ids)
-            if (rows < 0).any():
-                raise UnknownIdError(
-                    f"{where}: {other.unknown_text(own.ids, rows, f'{side} of the retriever, asked of the ranker')}; fit both "
-                    "stages on the same interactions and tables"
-                )
-            found.append(rows.astype(np.int32))
-        self._cache["stage rows"] = (ranker._users, ranker._items, *found)
-        return found[0], found[1]
+        if not isinstance(ranker, Recommender):
+            return self._by_frame
+        kept: ModelStage | None = self._cache.get("second stage")
+        if kept is None or not kept.is_of(ranker):
+            if isinstance(ranker, PairModel):
+                kept = PairStage(ranker, self._users, self._items, where, self._scale)
+            else:
+                kept = ModelStage(ranker, self._users, self._items, where)
+            self._cache["second stage"] = kept
+        return kept
 
     # --- lists --------------------------------------------------------------------------------------------------------
-
-    def _retrieved(
-        self, asked: Asked, width: int, *, filter_seen: bool, filters: Filters, num_threads: int
-    ) -> Candidates:
-        if self.retriever._items is not self._items or self.retriever._users is not self._users:
-            raise DataError(
-                f"recommend: the retriever was fitted again or has grown since; fit this {type(self).__name__} again"
-            )
-        own = replace(asked, given=GivenToEach.part_of(asked.given, 0))
-        rows, scores = self.retriever._top_k(
-            own, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads
-        )
-        return Candidates(asked.rows, rows, scores)
 
     def _top_k(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
@@ -442,8 +315,13 @@ class TwoStage(WeighingStages, kind="two_stage"):
                 f"recommend: k is {k}, but the ranker is given {self.candidates} candidates a user; ask for at most that many, "
                 f"or make the TwoStage with candidates={k}"
             )
+        self._check_retriever()
+        second = self._second_stage("recommend")
+        if isinstance(second, PairStage) and second.follows(self.retriever):
+            left_out = self.retriever._filter_arguments(asked, filters, filter_seen=filter_seen)
+            return second.search(self.retriever, asked, width, k, left_out, num_threads)
         found = self._retrieved(asked, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads)
-        return self._ranked_candidates(asked, found, k, num_threads)
+        return second.ranked(found, k, num_threads, GivenToEach.part_of(asked.given, 1))
 
     def _among(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
@@ -457,79 +335,36 @@ class TwoStage(WeighingStages, kind="two_stage"):
             served, width, filter_seen=filter_seen, filters=filters.take(known), num_threads=num_threads
         )
         rows[known] = found.rows
-        best[known, : min(k, width)] = self._ranked_candidates(served, found, min(k, width), num_threads)[0]
+        second, depth = self._second_stage("recommend"), min(k, width)
+        best[known, :depth] = second.ranked(found, depth, num_threads, GivenToEach.part_of(served.given, 1))[0]
         return rows, best
-
-    def _ranked_candidates(self, asked: Asked, found: Candidates, k: int, num_threads: int) -> tuple[Array, Array]:
-        """The k best of candidates by the second stage."""
-        places, items, scores, ranks = found.pairs()
-        moments = GivenToEach.part_of(asked.given, 1)
-        at = None if moments is None else moments.take(places)
-        raw = np.full(found.rows.shape, -np.inf, dtype=np.float32)
-        raw[found.rows >= 0] = self._second((found.users[places], items), scores, ranks, at, "recommend", num_threads)
-        rows, best = best_of(found, raw, k)
-        return rows, self._linked(best)
-
-    def _second(
-        self,
-        pairs: tuple[Array, Array],
-        scores: Array,
-        ranks: Array,
-        moments: Given | None,
-        where: str,
-        num_threads: int,
-    ) -> Array:
-        """The second stage's scores, float32 (n,), of pairs (rows of users, of items) with the retriever's scores and ranks."""
-        if not isinstance(self.ranker, Recommender):
-            return self._by_frame.score(*pairs, scores, ranks, where)
-        users, items = self._stage_rows(where)
-        rows = (users[pairs[0]], items[pairs[1]])
-        if not isinstance(self.ranker, PairModel):
-            return self.ranker._score_pairs(*rows, num_threads=num_threads, moments=moments)
-        given = self._scale(scores) if reads_scores(self.ranker) else None
-        return self.ranker._raw_scores(*rows, num_threads=num_threads, moments=moments, given=given)
-
-    def _linked(self, scores: Array) -> Array:
-        return self.ranker._link(scores) if isinstance(self.ranker, PairModel) else scores
 
     def _score_pairs(
         self, user_rows: Array, item_rows: Array, *, num_threads: int, moments: Given | None = None
     ) -> Array:
-        at = [GivenToEach.part_of(moments, place) for place in (0, 1)]
-        scores = self.retriever._score_pairs(user_rows, item_rows, num_threads=num_threads, moments=at[0])
+        second = self._second_stage("predict")
+        first_at, second_at = (GivenToEach.part_of(moments, place) for place in (0, 1))
+        scores = self.retriever._score_pairs(user_rows, item_rows, num_threads=num_threads, moments=first_at)
         ranks = np.zeros(len(user_rows), dtype=np.int64)
-        if not isinstance(self.ranker, Recommender):
+        if second.reads_ranks:
             # The place that each would have among the user's candidates.
             first, of_pair = askers(user_rows, moments)
-            asked = Asked.known(self._users, user_rows[first], None if moments is None else moments.take(first))
-            width = min(self.candidates, self._items.size)
-            found = self._retrieved(
-                asked, width, filter_seen=True, filters=Filters(allowed=self._available), num_threads=num_threads
-            )
-            for place in range(len(first)):
-                of_user = of_pair == place
-                better = found.scores[place] > scores[of_user, None]
-                equal = (found.scores[place] == scores[of_user, None]) & (found.rows[place] < item_rows[of_user, None])
-                ranks[of_user] = np.count_nonzero(better | (equal & (found.rows[place] >= 0)), axis=1) + 1
-        return self._linked(self._second((user_rows, item_rows), scores, ranks, at[1], "predict", num_threads))
+            given, width = None if moments is None else moments.take(first), min(self.candidates, self._items.size)
+            asked, filters = Asked.known(self._users, user_rows[first], given), Filters(allowed=self._available)
+            found = self._retrieved(asked, width, filter_seen=True, filters=filters, num_threads=num_threads)
+            ranks = found.ranks_of(of_pair, item_rows, scores)
+        return second.linked(second.score(user_rows, item_rows, scores, ranks, "predict", num_threads, second_at))
 
     # --- one file -----------------------------------------------------------------------------------------------------
 
-    def _shared_state(self) -> State:
-        # The retriever's file has it all.
-        return {}, {} if self._available is None else {"available": self._available}
-
-    def _restore_shared(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-        self._follow_retriever()
-        self._available = arrays.get("available")
-
     def _state(self) -> State:
-        recall = self.holdout_recall_
-        return {"scale": [self._scale.mean, self._scale.deviation], "recall": None if np.isnan(recall) else recall}, {}
+        recall = None if np.isnan(self.holdout_recall_) else self.holdout_recall_
+        return {"scale": [self._scale.mean, self._scale.deviation], "recall": recall, "ndcg": self.holdout_ndcg_}, {}
 
     def _restore(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self._scale = Scale(*meta["scale"])
         self.holdout_recall_ = float("nan") if meta["recall"] is None else float(meta["recall"])
+        self.holdout_ndcg_ = None if meta["ndcg"] is None else tuple(meta["ndcg"])
 
     def save(self, path: Any) -> None:
         """Write both stages to one file; see `Estimator.save`.
@@ -545,26 +380,3 @@ class TwoStage(WeighingStages, kind="two_stage"):
                 "two.retriever, keep the ranker by its own means, and put both together with TwoStage.of"
             )
         super().save(path)
-
-
-def _check_stages(where: str, retriever: Any, ranker: Any) -> None:
-    if not isinstance(retriever, Recommender):
-        raise TypeError(
-            f"{where}: retriever is a {type(retriever).__name__}, but must be a recommender of this package, such as "
-            "TwoTower()"
-        )
-    if isinstance(ranker, type) or not (isinstance(ranker, Recommender) or hasattr(ranker, "predict")):
-        name = ranker.__name__ if isinstance(ranker, type) else type(ranker).__name__
-        raise TypeError(
-            f"{where}: ranker is {'the class' if isinstance(ranker, type) else 'a'} {name}, but must be a model with predict, "
-            "such as Ranker()"
-        )
-    if ranker is retriever:
-        raise ValueError(f"{where}: retriever and ranker are one model, but must be two; make another one")
-    if isinstance(ranker, Recommender):
-        for option in ("user_col", "item_col"):
-            mine, theirs = getattr(retriever, option), getattr(ranker, option)
-            if mine != theirs:
-                raise SchemaError(
-                    f"{where}: {option} is {mine!r} in the retriever and {theirs!r} in the ranker, but must be the same"
-                )

@@ -16,13 +16,13 @@ struct Meeting {
   bool dot = false;      // <u, v>
   bool given = false;    // a number that comes with the pair: a retriever's score
   bool sum = false;      // u + v: what a Dense makes of [u, v] where each tower ends in its half of it
-  Index split = 0;       // product reads the columns before it and sum those from it on; 0: both read all
+  Index split = 0;       // product and dot read the columns before it and sum those from it on; 0: they read all
 
-  /// Width of the head's input for towers of these widths. Throws invalid_argument where nothing is asked for, a product or a sum
-  /// of vectors of different widths, or a split that leaves one of the two nothing.
+  /// Width of the head's input for towers of these widths. Throws invalid_argument where nothing is asked for, a product, dot or
+  /// sum of vectors of different widths, or a split that leaves one of the halves nothing.
   Index width(Index user_width, Index item_width) const;
 
-  Index product_width(Index width) const { return split > 0 ? split : width; }
+  Index multiplied_width(Index width) const { return split > 0 ? split : width; }
   Index sum_width(Index width) const { return width - split; }
 };
 

@@ -13,13 +13,14 @@
 #include "twotower/nn/normalization.hpp"
 #include "twotower/nn/parallel.hpp"
 #include "twotower/nn/residual.hpp"
+#include "twotower/nn/row_sum.hpp"
 #include "twotower/nn/slice.hpp"
 
 namespace twotower::nn {
 
 /// Residual and Parallel hold Sequentials, and so layers again.
 using Layer = std::variant<Dense, Relu, Gelu, LayerNorm, L2Normalize, Dropout, CrossNetwork, FactorizationMachine, Slice,
-                           Residual, Parallel>;
+                           RowSum, Residual, Parallel>;
 
 /// "Dense", "Relu" ...
 std::string_view name_of(const Layer& layer);

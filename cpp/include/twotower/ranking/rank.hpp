@@ -15,6 +15,11 @@ struct Scorer {
   std::remove_cvref_t<ConstRows<float>> items;  // (items, ...)
 };
 
+/// What a head reads of a first stage's score: (score - mean) / deviation, so that it need not know that stage's units.
+struct Scale {
+  float mean = 0, deviation = 1;
+};
+
 /// For every query the k best of its candidates, best first; equal scores by the smaller row.
 ///
 /// Shapes      offsets (queries + 1), candidates (all lists): rows of items, each once a list, in any order
@@ -33,13 +38,13 @@ void rank_all(const Scorer& scorer, Index k, const retrieval::Filters& filters, 
               Rows<float> scores);
 
 /// Both stages: the `candidates` best of the index for each query, then the k best of those by the model, which reads the
-/// first stage's score with each pair where it has Meeting::given.
+/// first stage's score, by `scale`, with each pair where it has Meeting::given.
 ///
 /// Shapes      queries (n, width of the index)    scorer.users (n, ...)    rows, scores (n, k)
-/// Requires    candidates >= k; item i of the index is item i of the scorer
-/// Throws      invalid_argument and out_of_range for sizes and filters
+/// Requires    candidates >= k; item i of the index is item i of the scorer; scale.deviation > 0
+/// Throws      invalid_argument and out_of_range for sizes, filters and the scale
 void retrieve_and_rank(const retrieval::ItemIndex& index, ConstRows<float> queries, Index candidates,
-                       const retrieval::Filters& filters, const Scorer& scorer, Index k, const Threads& threads, Rows<Row> rows,
-                       Rows<float> scores);
+                       const retrieval::Filters& filters, const Scorer& scorer, const Scale& scale, Index k,
+                       const Threads& threads, Rows<Row> rows, Rows<float> scores);
 
 }  // namespace twotower::ranking
