@@ -10,22 +10,20 @@ from torch.nn import functional
 
 
 class NeuMF(nn.Module):
-    """Product of `factors` columns beside a network over [m_u, n_i], one layer over both, and biases."""
+    """Dot product of `factors` columns, and a network over [m_u, n_i], and biases: as `tt.NeuMF` has it."""
 
     def __init__(self, users: int, items: int, factors: int, width: int, hidden: Sequence[int]) -> None:
         super().__init__()
         self.user, self.item = nn.Embedding(users, factors + width), nn.Embedding(items, factors + width)
         self.user_bias, self.item_bias = nn.Embedding(users, 1), nn.Embedding(items, 1)
         self.factors = factors
-        self.network = _network(2 * width, hidden)
-        self.out = nn.Linear(factors + hidden[-1], 1)
+        self.network = nn.Sequential(_network(2 * width, hidden), nn.Linear(hidden[-1], 1))
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         u, v = self.user(users), self.item(items)
-        product = u[:, : self.factors] * v[:, : self.factors]
+        product = (u[:, : self.factors] * v[:, : self.factors]).sum(dim=1, keepdim=True)
         deep = self.network(torch.cat([u[:, self.factors :], v[:, self.factors :]], dim=1))
-        score = self.out(torch.cat([product, deep], dim=1)) + self.user_bias(users) + self.item_bias(items)
-        return score[:, 0]
+        return (product + deep + self.user_bias(users) + self.item_bias(items))[:, 0]
 
 
 class Dcn(nn.Module):

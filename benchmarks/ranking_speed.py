@@ -66,20 +66,20 @@ def _deep(width: int, hidden: tuple[int, ...]) -> list[Any]:
 
 def neumf() -> Any:
     """As `tt.NeuMF`: the network's first layer is computed by halves, once a user and once an item."""
-    layer, first, width, met = core.Layer, HIDDEN[0], FACTORS + WIDTH, FACTORS + HIDDEN[0]
+    layer, first, width, met = core.Layer, HIDDEN[0], FACTORS + WIDTH, 1 + HIDDEN[0]
     halves = layer.parallel(
         width, [layer.slice(width, 0, FACTORS)], [layer.slice(width, FACTORS, WIDTH), layer.dense(WIDTH, first)]
     )
-    network = [layer.slice(met, FACTORS, first), layer.relu(first), *_deep(first, HIDDEN[1:])]
+    network = [layer.slice(met, 1, first), layer.relu(first), *_deep(first, HIDDEN[1:]), layer.dense(HIDDEN[-1], 1)]
     return core.PairScorer(
         user=_lookup(0, width, [halves]),
         item=_lookup(1, width, [halves]),
         user_bias=_lookup(2, 1),
         item_bias=_lookup(3, 1),
-        product=True,
+        dot=True,
         sum=True,
         split=FACTORS,
-        head=[layer.parallel(met, [layer.slice(met, 0, FACTORS)], network), layer.dense(FACTORS + HIDDEN[-1], 1)],
+        head=[layer.parallel(met, [layer.slice(met, 0, 1)], network), layer.row_sum(2)],
         tables=_tables(width),
     )
 
