@@ -182,7 +182,7 @@ def test_every_module_has_a_test_file() -> None:
         "models/baselines/_words": "content_based", "models/baselines/_ratings": "bias_model",
         "models/baselines/_seeds": "implicit_als",
         "models/_neural_towers": "neural", "models/_of_ids": "neural", "models/_inputs": "two_tower", "models/_pair_towers": "ranker", "models/_pair_fitted": "ranker", "models/_pair_lesson": "ranker",
-        "models/_first_stage": "two_stage", "models/_frame_ranker": "two_stage", "models/_pair_model": "ranker", "models/_candidates": "ranker", "models/_targets": "ranker", "evaluation/_ratings": "evaluate",
+        "models/_first_stage": "two_stage", "models/_frame_ranker": "two_stage", "models/_stage_importance": "two_stage", "models/_pair_model": "ranker", "models/_candidates": "ranker", "models/_targets": "ranker", "evaluation/_ratings": "evaluate",
     }  # fmt: skip
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests_py").rglob("test_*.py")}
     for path in modules():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 import twotower as tt
+from twotower import frames
 from twotower.models._candidate_exam import CandidateExam, users_to_measure
 from twotower.models._cross_fit import Candidates, Fold
 
@@ -47,6 +49,18 @@ def test_the_figure_of_the_retriever_is_that_of_its_order() -> None:
     # User 2: (1 / log2 3 + 1 / log2 4) / (1 + 1 / log2 3); user 5: 1 / log2 4.
     expected = ((1 / np.log2(3) + 0.5) / (1 + 1 / np.log2(3)) + 0.5) / 2
     assert exam.retriever_score(1) == pytest.approx(expected, abs=1e-6)
+    # One by one, at the moments of rows 7, 4 and 5: items 3 and 0 of user 2 and item 2 of user 5.
+    table = frames.table(pd.DataFrame({"hour": np.arange(10)}), "test")
+    given = replace(exam, given=scores.astype(np.float32))
+    apart = given.by_moment(table, np.array([7, 4, 5]), np.array([2, 2, 5]), np.array([3, 0, 2]))
+    np.testing.assert_array_equal(apart.users, [2, 2, 5])
+    np.testing.assert_array_equal(apart.offsets, [0, 3, 6, 9])
+    np.testing.assert_array_equal(apart.items, [4, 0, 3, 4, 0, 3, 0, 1, 2])
+    np.testing.assert_array_equal(apart.given, [3, 2, 1, 3, 2, 1, 9, 8, 7])
+    assert apart.asked is not None
+    assert apart.asked["hour"].to_list() == [7, 4, 5]
+    assert apart.text == "the candidates of 2 users"
+    assert apart.retriever_score(1) == pytest.approx((0.5 + 1 / np.log2(3) + 0.5) / 3, abs=1e-6)
 
 
 def late(users: int = 240, items: int = 40) -> pd.DataFrame:

@@ -74,7 +74,7 @@ def run(page: Path, kind: str) -> int:
 
 
 def test_there_are_pages() -> None:
-    assert "columns.md" in [page.name for page in PAGES]
+    assert [page.name for page in PAGES] == ["columns.md", "ranking.md"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -424,7 +424,9 @@ class Rating(Known, kind="test rating"):
     def _predicts(self) -> str:
         return "stars"
 
-    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
+    def _score_pairs(
+        self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int, moments: Any = None
+    ) -> np.ndarray:
         found: np.ndarray = self.scores[user_rows, item_rows]
         return found
 

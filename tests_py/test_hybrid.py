@@ -197,7 +197,9 @@ def test_what_weights_cannot_be_fitted_on_is_named() -> None:
         ),
     ):
         blend.fit_weights(train, metric="coverage@10")
-    with pytest.raises(DataError, match=r"^fit_weights: validation has no relevant row of a user that the models know"):
+    with pytest.raises(
+        DataError, match=r"^fit_weights: validation has no relevant row of a user that is in the interactions"
+    ):
         blend.fit_weights(pd.DataFrame({"user_id": [1], "item_id": [100]}))
     with pytest.raises(NotFittedError):
         Hybrid([tt.Popularity()]).fit_weights(train)

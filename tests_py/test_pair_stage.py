@@ -144,7 +144,7 @@ def test_scores_that_are_dot_products_give_vectors() -> None:
     data = tt.datasets.synthetic(num_users=30, num_items=20, num_interactions=300)
     for model in (tt.Popularity(), tt.Popularity(method="mean_rating", rating_col="rating")):
         model.fit(data.ratings)
-        vectors = score_vectors(model)
+        vectors = score_vectors(model, np.arange(model._users.size, dtype=np.int32), 1)
         assert vectors is not None
         users = {user: row for row, user in enumerate(model.user_ids_)}
         items = {item: row for row, item in enumerate(model.item_ids_)}
@@ -157,7 +157,7 @@ def test_scores_that_are_dot_products_give_vectors() -> None:
 
 def test_scores_of_no_vectors_are_left_out() -> None:
     data = tt.datasets.synthetic(num_users=30, num_items=20, num_interactions=300)
-    assert score_vectors(tt.ItemKNN().fit(data.ratings)) is None
+    assert score_vectors(tt.ItemKNN().fit(data.ratings), np.arange(3, dtype=np.int32), 1) is None
 
 
 def test_what_a_ranker_learns_is_added_to_the_retriever_s_score() -> None:

@@ -206,6 +206,72 @@ def test_feature_crosses_have_a_cell_a_pair(parts: tuple[Any, Any, Any]) -> None
         tt.plotting.feature_crosses(tt.Popularity())
 
 
+def test_crosses_of_two_towers_are_two_blocks(parts: tuple[Any, Any, Any]) -> None:
+    model = tt.TwoTower(dim=4, epochs=1, cross_layers=1, verbose=0).fit(parts[0])
+    ax = tt.plotting.feature_crosses(model)
+    (image,) = ax.images
+    assert np.ma.getmaskarray(image.get_array()).tolist() == [[False, True], [True, False]]
+    assert inks(ax) > 500
+    sentence = r"^feature_importance: method is 'cross', but this TwoTower has cross_layers=0"
+    with pytest.raises(ValueError, match=sentence):
+        tt.plotting.feature_crosses(tt.TwoTower(dim=4, epochs=1, verbose=0).fit(parts[0]))
+
+
+# --- feature importance -----------------------------------------------------------------------------------------------
+
+
+IMPORTANCE = {
+    "side": ["item", "user", "context", "user", "item"],
+    "feature": ["genre", "age", "hour", "name", "name"],
+    "importance": [0.5, 0.25, 0.1, 0.0, -0.05],
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_importance_has_a_bar_a_feature_the_largest_on_top(kind: str) -> None:
+    ax = tt.plotting.feature_importance(MAKERS[kind](IMPORTANCE))
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "genre",
+        "age",
+        "hour",
+        "name (user)",
+        "name (item)",
+    ]
+    bars = {round(bar.get_y() + bar.get_height() / 2): bar for bar in ax.patches}
+    assert [bars[place].get_width() for place in range(5)] == IMPORTANCE["importance"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # downwards
+    # A color a side, in the same order in every picture.
+    assert texts(ax) == ["user", "item", "context"]
+    assert bars[0].get_facecolor() == bars[4].get_facecolor() != bars[1].get_facecolor() == bars[3].get_facecolor()
+    assert inks(ax) > 2_000
+    assert len(tt.plotting.feature_importance(MAKERS[kind](IMPORTANCE), k=2).patches) == 2
+
+
+def test_importance_of_a_model_is_drawn(parts: tuple[Any, Any, Any], model: tt.TwoTower) -> None:
+    table = model.feature_importance(parts[2], repeats=1)
+    ax = Figure().subplots()
+    assert tt.plotting.feature_importance(table, ax=ax) is ax
+    assert [label.get_text() for label in ax.get_yticklabels()] == table.feature.tolist()
+
+
+def test_what_is_no_table_of_importance_is_named(parts: tuple[Any, Any, Any], model: tt.TwoTower) -> None:
+    with pytest.raises(TypeError) as caught:
+        tt.plotting.feature_importance(model)
+    assert str(caught.value) == (
+        "feature_importance: table is a TwoTower, but must be a table; give what model.feature_importance(test) returned"
+    )
+    crosses = tt.Ranker(loss="bpr", dim=4, epochs=1, verbose=0).fit(parts[0]).feature_importance(method="cross")
+    with pytest.raises(SchemaError) as other:
+        tt.plotting.feature_importance(crosses)
+    assert str(other.value) == (
+        "feature_importance: table has no column 'importance'; draw what method='cross' returns with feature_crosses(model)"
+    )
+    with pytest.raises(SchemaError, match=r"; give what model\.feature_importance\(test\) returned$"):
+        tt.plotting.feature_importance(parts[0])
+    with pytest.raises(ValueError, match=r"^feature_importance: k is 0, but must be an integer of at least 1$"):
+        tt.plotting.feature_importance(pd.DataFrame(IMPORTANCE), k=0)
+
+
 def test_the_best_epoch_of_an_error_is_the_lowest(parts: tuple[Any, Any, Any]) -> None:
     train, valid = (part.assign(rating=part.item_id % 5 + 1.0) for part in parts[:2])
     ratings = tt.RatingModel(dim=4, epochs=4, patience=None, verbose=0).fit(train, eval_set=valid)

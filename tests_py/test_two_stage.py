@@ -10,7 +10,9 @@ import pytest
 
 import twotower as tt
 from conformance import RecommenderConformance, exactly, interactions, two_tastes
+from twotower import frames
 from twotower.errors import DataError, SchemaError, UnknownIdError
+from twotower.models._stage_importance import PairStageExam
 from twotower.models.two_stage import TwoStage
 
 QUICK: dict[str, Any] = {"dim": 8, "epochs": 10, "batch_size": 64, "random_state": 0, "verbose": 0}
@@ -339,3 +341,138 @@ def test_a_ranker_of_somebody_else_is_not_saved(tmp_path: Any) -> None:
         ),
     ):
         two.save(tmp_path / "two.tt")
+
+
+# --- what the features of the second stage are worth ------------------------------------------------------------------------
+
+
+def halves() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Users like items of their own half, which columns tell and popularity does not."""
+    table = pairs(users=200, items=60).sample(frac=1, random_state=0)
+    users = pd.DataFrame({"user_id": np.arange(200), "half": np.arange(200) % 2, "noise": np.arange(200) // 2 % 3})
+    items = pd.DataFrame({"item_id": np.arange(60), "group": (np.arange(60) >= 30).astype(int)})
+    return table.iloc[:1200], table.iloc[1200:], users, items
+
+
+COLUMNS: dict[str, Any] = {
+    "user_features": [tt.Id("user_id", dropout=1.0), tt.Category("half"), tt.Category("noise")],
+    "item_features": [tt.Id("item_id", dropout=1.0), tt.Category("group")],
+}
+
+
+@pytest.fixture(scope="module")
+def weighed() -> TwoStage:
+    train, _, users, items = halves()
+    ranker = tt.Ranker(loss="bpr", hidden=(8,), learning_rate=0.02, patience=None, **QUICK | {"epochs": 30}, **COLUMNS)
+    two = stages(ranker, retriever=tt.Popularity(), candidates=60, time_col="timestamp", holdout=0.4)
+    return two.fit(train, users=users, items=items)
+
+
+@pytest.mark.parametrize("method", ["permutation", "ablation"])
+def test_features_of_the_ranker_are_weighed_inside_the_candidates(weighed: TwoStage, method: str) -> None:
+    test = halves()[1]
+    table = weighed.feature_importance(test, method=method)
+    assert set(table.feature[:2]) == {"half", "group"}
+    assert set(table.feature[2:]) == {"noise", "retriever_score"}
+    assert table.importance[1] > 0.07 > table.importance[2:].abs().max()
+    assert abs(table.set_index("feature").importance["noise"]) < 0.03
+    pd.testing.assert_frame_equal(table, weighed.feature_importance(test, method=method))
+
+
+def test_the_metric_of_the_lists_is_that_of_evaluate(weighed: TwoStage) -> None:
+    exam, _ = weighed._stage_exam(frames.table(halves()[1], "test"))
+    second: Any = weighed._second_stage("test")
+    measure = PairStageExam(exam, (second.user_rows, second.item_rows), second.scale, None)
+    ranker = weighed.ranker
+    whole = measure.score(ranker._fitted(), ranker._histories, 1)
+    assert (measure.label, measure.rising) == ("ndcg@10", True)
+    assert whole == pytest.approx(tt.evaluate(weighed, halves()[1], "ndcg@10")["ndcg@10"][0], abs=1e-12)
+
+
+def test_what_the_retriever_gives_is_weighed_too() -> None:
+    train, test, users, items = halves()
+    two = stages(time_col="timestamp", candidates=40).fit(train, users=users, items=items)
+    for method in ("permutation", "ablation"):
+        table = two.feature_importance(test, method=method)
+        assert sorted(zip(table.side, table.feature, strict=True)) == [
+            ("item", "group"), ("item", "item_id"), ("item", "retriever's vector"), ("retriever", "retriever_score"),
+            ("user", "half"), ("user", "noise"), ("user", "retriever's vector"), ("user", "user_id"),
+        ]  # fmt: skip
+        assert np.isfinite(table.importance).all()
+    crosses = two.feature_importance(method="cross")
+    assert crosses.feature.tolist() == [
+        "user_id", "half", "noise", "retriever's vector (user)", "item_id", "group", "retriever's vector (item)", "retriever_score",
+    ]  # fmt: skip
+    norms = crosses[crosses.feature].to_numpy()
+    assert norms.min() > 0
+    made = two.ranker._architecture
+    width = sum(n for side in list(two.ranker._sides)[:2] for *_, n in made.inputs.layout(side, two.ranker._sides)) + 1
+    matrix = made.first_cross(two.ranker._parameters["arena"], width)
+    assert (norms**2).sum() == pytest.approx((matrix**2).sum())
+    assert norms[-1, -1] == pytest.approx(abs(matrix[-1, -1]))
+    # By itself the ranker cannot be asked: it reads a score with each pair.
+    with pytest.raises(
+        ValueError, match=r"^feature_importance: this Ranker was fitted inside a pipeline .* ask the pipeline$"
+    ):
+        two.ranker.feature_importance(test)
+
+
+class HalfRanker:
+    """A ranker of somebody else that knows what matters, and has no fit."""
+
+    def predict(self, x: Any) -> Any:
+        return (x["half"] == x["group"]).to_numpy() + 0.001 * x["retriever_score"].to_numpy()
+
+
+def test_columns_of_a_ranker_of_somebody_else_are_weighed_by_permutation() -> None:
+    train, test, users, items = halves()
+    two = stages(HalfRanker(), retriever=tt.Popularity(), candidates=60, time_col="timestamp")
+    two.fit(train, users=users, items=items)
+    table = two.feature_importance(test)
+    found = table.set_index(["side", "feature"]).importance
+    assert list(found.index[:2]) in [[("item", "group"), ("user", "half")], [("user", "half"), ("item", "group")]]
+    assert found["user", "half"] > 0.06
+    nothing = [("user", "noise"), ("user", "user_id"), ("item", "item_id"), ("retriever", "retriever_rank")]
+    assert [found[name] for name in nothing] == [0, 0, 0, 0]
+    assert abs(found["retriever", "retriever_score"]) > 0
+    sentence = (
+        "feature_importance: method is 'ablation', but the ranker is a HalfRanker, of which is known what it is given and not what "
+        'it makes of missing values; pass method="permutation"'
+    )
+    with pytest.raises(ValueError, match=exactly(sentence)):
+        two.feature_importance(test, method="ablation")
+
+
+def test_a_ranker_that_is_no_second_stage_is_asked_itself() -> None:
+    train, test, _, _ = halves()
+    popular = tt.Popularity().fit(train)
+    two = TwoStage.of(popular, tt.TwoTower(**QUICK).fit(train))
+    sentence = (
+        "feature_importance: the ranker is a TwoTower, which scores candidates as it scores everything; ask it by "
+        "two.ranker.feature_importance(test)"
+    )
+    with pytest.raises(TypeError, match=exactly(sentence)):
+        two.feature_importance(test)
+    sentence = "feature_importance: the ranker is a ItemKNN, which has no features to weigh; use a Ranker"
+    with pytest.raises(TypeError, match=exactly(sentence)):
+        TwoStage.of(popular, tt.ItemKNN().fit(train)).feature_importance(test)
+    with pytest.raises(
+        TypeError, match=r"^feature_importance: test is None, but method='permutation' measures the model on it"
+    ):
+        two.feature_importance()
+
+
+def test_the_context_of_the_ranker_is_weighed() -> None:
+    table = pairs(users=80, items=40)
+    rng = np.random.default_rng(0)
+    home = rng.random(len(table)) < 0.5
+    table = table.assign(place=np.where(home, "home", "work"), item_id=2 * rng.integers(0, 20, len(table)) + ~home)
+    table = table.drop_duplicates(["user_id", "item_id"])
+    test = table.drop_duplicates("user_id", keep="last")
+    options = QUICK | {"epochs": 40, "learning_rate": 0.02, "patience": None}
+    ranker = tt.Ranker(loss="bpr", hidden=(8,), context_features=["place"], **options)
+    two = stages(ranker, retriever=tt.Popularity(), candidates=40, time_col="timestamp", holdout=0.5)
+    two.fit(table.drop(test.index))
+    found = two.feature_importance(test)
+    assert found.feature[0] in ("place", "item_id")
+    assert found.set_index("feature").importance["place"] > 0.05

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twotower import frames
-from twotower.errors import DataError, NotFittedError
+from twotower.errors import DataError, NotFittedError, SchemaError
 from twotower.evaluation._metrics import RATING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["feature_crosses", "learning_curve", "long_tail", "recall_curves"]
+__all__ = ["feature_crosses", "feature_importance", "learning_curve", "long_tail", "recall_curves"]
 
 # Told apart by people with any color vision, and in gray by their line styles (Okabe and Ito 2008, without the yellow).
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -89,13 +89,86 @@ def learning_curve(model: Any, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def feature_crosses(model: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw which features a ranker's first cross layer multiplies with which: DCN-v2's map of feature interactions.
+def feature_importance(table: Any, *, k: int = 20, ax: Axes | None = None) -> Axes:
+    """Draw what each feature is worth, the most important on top.
 
     Parameters
     ----------
-    model : Ranker
-        Fitted, with ``interaction="dcn"``.
+    table : DataFrame
+        What ``model.feature_importance(test)`` returned.
+    k : int, at least 1
+        At most so many features, the most important.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: the axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A bar a feature, of the color of its side.
+
+    Raises
+    ------
+    SchemaError, TypeError
+        `table` is something else.
+    ValueError
+        `k` is below 1.
+    ImportError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import twotower as tt
+    >>> from twotower import plotting
+    >>> train, test = tt.split.random(tt.datasets.synthetic(200, 100, 4_000).ratings)
+    >>> model = tt.TwoTower(epochs=2, random_state=0, verbose=0).fit(train)
+    >>> axes = plotting.feature_importance(model.feature_importance(test))
+    >>> sorted(label.get_text() for label in axes.get_yticklabels())
+    ['item_id', 'user_id']
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"feature_importance: k is {k!r}, but must be an integer of at least 1")
+    if not frames.is_table(table):
+        raise TypeError(
+            f"feature_importance: table is a {type(table).__name__}, but must be a table; give what "
+            "model.feature_importance(test) returned"
+        )
+    frame = frames.table(table, "feature_importance: table")
+    if "importance" not in frame.columns:
+        cure = (
+            "draw what method='cross' returns with feature_crosses(model)"
+            if "side" in frame.columns
+            else ("give what model.feature_importance(test) returned")
+        )
+        raise SchemaError(f"feature_importance: table has no column 'importance'; {cure}")
+    sides, names = (
+        [str(name) for name in frames.column(frame, column, "feature_importance: table").to_list()[:k]]
+        for column in ("side", "feature")
+    )
+    values = frame.get_column("importance").to_numpy()[:k]
+    labels = [name if names.count(name) == 1 else f"{name} ({side})" for side, name in zip(sides, names, strict=True)]
+    ax = _axes("feature_importance", ax)
+    _dress(ax)
+    ax.grid(visible=False, axis="y")
+    for side in sorted(set(sides), key=_place_of_side):
+        places = [place for place, other in enumerate(sides) if other == side]
+        ax.barh(places, values[places], color=_COLORS[_place_of_side(side)], label=side, height=0.7)
+    ax.axvline(0, color=_QUIET, linewidth=0.8)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.set_xlabel("what the model loses without it")
+    ax.set_title("Feature importance", loc="left")
+    ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def feature_crosses(model: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw which features a model's first cross layer multiplies with which: DCN-v2's map of feature interactions.
+
+    Parameters
+    ----------
+    model : Ranker, TwoTower, TwoStage
+        Fitted, with ``interaction="dcn"``, with ``cross_layers``, or with such a ranker. Of a `TwoTower` each tower has its own
+        layer: the map has two blocks, and nothing between features of different towers.
     ax : matplotlib.axes.Axes, optional
         Where to draw. Default: the axes of a new figure.
 
@@ -128,19 +201,20 @@ def feature_crosses(model: Any, *, ax: Axes | None = None) -> Axes:
     """
     if not hasattr(model, "feature_importance"):
         raise TypeError(
-            f"feature_crosses: model is a {type(model).__name__}, which has no features to weigh; give a Ranker"
+            f"feature_crosses: model is a {type(model).__name__}, which has no features to weigh; give a Ranker, or a TwoTower "
+            "with cross layers"
         )
     table = frames.table(model.feature_importance(method="cross"), "feature_crosses")
     names = [str(name) for name in table.get_column("feature").to_list()]
     norms = np.column_stack([table.get_column(name).to_numpy() for name in names])
-    ax = _axes("feature_crosses", ax)
-    image = ax.imshow(norms, cmap="Blues", vmin=0)
+    ax = _axes("feature_crosses", ax, height=5.4)  # names stand below too
+    image = ax.imshow(norms, cmap="Blues", vmin=0)  # where there is no number, nothing is drawn
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
     ax.set_yticks(range(len(names)), names)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, labelcolor=_QUIET)
     ax.figure.colorbar(image, ax=ax, label="norm of the block", fraction=0.046).outline.set_visible(False)
-    ax.set_title("Which features the first cross layer multiplies", loc="left")
+    ax.set_title("What the first cross layer multiplies", loc="left")
     return ax
 
 
@@ -282,7 +356,7 @@ def long_tail(interactions: Any, *, item_col: str = "item_id", ax: Axes | None =
     return ax
 
 
-def _axes(function: str, ax: Axes | None) -> Axes:
+def _axes(function: str, ax: Axes | None, height: float = 4.0) -> Axes:
     if ax is not None:
         return ax
     try:
@@ -290,7 +364,13 @@ def _axes(function: str, ax: Axes | None) -> Axes:
     except ImportError as error:
         raise ImportError(f"{function}: matplotlib is not installed; run pip install 'twotower[plot]'") from error
     # A figure of its own: pyplot would keep it, and would pick a window system.
-    return Figure(figsize=(6.4, 4.0), layout="constrained").subplots()
+    return Figure(figsize=(6.4, height), layout="constrained").subplots()
+
+
+def _place_of_side(side: str) -> int:
+    """A side has the same color in every picture."""
+    known = ("user", "item", "context", "retriever")
+    return known.index(side) if side in known else len(known)
 
 
 def _curve(function: str, model: Any) -> frames.Frame:

@@ -59,7 +59,8 @@ def measure_ratings(
             f"{what} is missing or infinite in {count_of(gone.size, 'row')} (first: {first_five(gone.tolist())}); drop "
             "these rows"
         )
-    rows = {name: _rows(model, table, on_unknown) for name, model in models.items()}
+    cure = "leave them out, or pass on_unknown='skip'" if on_unknown == "raise" else None
+    rows = {name: model._pair_rows(table, "evaluate", "test", cure) for name, model in models.items()}
     known = np.logical_and.reduce([(users >= 0) & (items >= 0) for users, items in rows.values()])
     if not known.any():
         raise DataError(
@@ -71,7 +72,9 @@ def measure_ratings(
         values[name] = {metric.label: math.nan for metric in metrics}
         if name in models:
             users, items = (part[known] for part in rows[name])
-            predicted = models[name]._score_pairs(users, items, num_threads=num_threads)
+            moments = models[name]._read_moments(table, "evaluate: test")
+            at = None if moments is None else moments.take(np.flatnonzero(known))
+            predicted = models[name]._score_pairs(users, items, num_threads=num_threads, moments=at)
             values[name] = {metric.label: RATING[metric.name](predicted, true[known]) for metric in metrics}
     return values, {"ratings": int(np.count_nonzero(known)), "unknown_ratings": int(np.count_nonzero(~known))}
 
@@ -93,16 +96,3 @@ def _column(named: Mapping[str, Recommender], models: Mapping[str, Recommender],
                 f"{metric!r} compares predictions of one column; evaluate them apart"
             )
     return predicted[first]
-
-
-def _rows(model: Recommender, table: frames.Frame, on_unknown: str) -> tuple[np.ndarray, np.ndarray]:
-    """The model's rows of users and items of the test, -1 where unknown."""
-    places = [f"evaluate: column {column!r} of test" for column in (model.user_col, model.item_col)]
-    users, items = (
-        frames.ids(frames.column(table, column, "evaluate: test"), place)
-        for column, place in zip((model.user_col, model.item_col), places, strict=True)
-    )
-    if on_unknown != "raise":
-        return model._users.encode(users, places[0]), model._item_rows(items, places[1])
-    cure = "leave them out, or pass on_unknown='skip'"
-    return model._users.encode_known(users, places[0], cure), model._known_items(items, places[1], cure)

@@ -93,8 +93,8 @@ def evaluate(
     also in the interactions of `fit`, although `filter_seen` keeps them out of the lists: a figure never rises by
     taking something out of the truth. (Drop repeated pairs from `test` where only discovery counts.)
 
-    A model with features of the context is asked at the moment of the user's first row that counts: the earliest, where
-    `test` has the model's time column.
+    A model with features of the context is asked for lists at the moment of the user's first row that counts: the earliest,
+    where `test` has the model's time column. A rating is predicted at the moment of its own row.
 
     ================ =======================================================================================
     recall@k         hits among the first k / n
@@ -273,9 +273,9 @@ class _Truth:
 
     def moments(self, model: Recommender, table: frames.Frame, users: np.ndarray) -> Given | None:
         """Read when some users are asked, for models with a context: at their first row, the earliest where times are known."""
-        if getattr(model, "context_features", None) is None:
+        if not model._has_context:
             return None
-        time_col, times = getattr(model, "time_col", None), None
+        time_col, times = model._time_column, None
         if time_col is not None and time_col in table.columns:
             place = f"evaluate: column {time_col!r}"
             times = frames.times(frames.column(table, time_col, "evaluate: test"), place)[self.rows]

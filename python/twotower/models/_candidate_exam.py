@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from twotower._core import core
+from twotower.frames import Frame, take
 from twotower.models._cross_fit import Candidates, Fold
+from twotower.models._given import UsersGiven, read_moments
 from twotower.models._histories import Histories
 from twotower.models._pair_fitted import FittedPairs
+from twotower.models._sides import Sides
 
 Array = np.ndarray
 
@@ -18,6 +21,7 @@ _CUTOFF = 10
 # Of the users with something to be found a tenth; of few users more, since a handful cannot tell a better epoch from luck.
 _SHARE, _MOST = 0.1, 1000
 _LARGEST_SHARE, _WANTED, _LEAST = 0.25, 100, 30
+_MOST_MOMENTS = 5000
 
 
 def users_to_measure(users: Array, seed: int) -> Array:
@@ -48,6 +52,10 @@ class CandidateExam:
         The number that comes with each candidate, where the model reads one.
     relevant_offsets, relevant_items : int64 (n + 1,), int32
         The positives among them, sorted.
+    asked : narwhals.DataFrame (n rows) or None
+        The interactions at whose moments they are asked; see `by_moment`.
+    moments : UsersGiven (n) or None
+        What the model reads of these; None: now, or nothing at all.
     """
 
     users: Array
@@ -56,6 +64,8 @@ class CandidateExam:
     given: Array | None
     relevant_offsets: Array
     relevant_items: Array
+    asked: Frame | None = None
+    moments: UsersGiven | None = None
     label: str = f"ndcg@{_CUTOFF}|candidates"
     rising: bool = True
 
@@ -105,12 +115,48 @@ class CandidateExam:
 
     @property
     def text(self) -> str:
-        return f"the candidates of {len(self.users):,} users"
+        return f"the candidates of {len(np.unique(self.users)):,} users"
+
+    def by_moment(self, table: Frame, rows: Array, user_rows: Array, item_rows: Array) -> CandidateExam:
+        """Ask once for each positive, when it was: at one moment alone a model that knows of moments cannot find them all.
+
+        Parameters
+        ----------
+        table : narwhals.DataFrame
+            The interactions.
+        rows : int64 (m,)
+            The positives among them; of more than some thousand an evenly spaced part is taken.
+        user_rows, item_rows : int32 (m,)
+            Of these; users of this exam, items among their candidates.
+        """
+        some = np.linspace(0, len(rows) - 1, min(len(rows), _MOST_MOMENTS)).astype(np.int64)
+        places = np.searchsorted(self.users, user_rows[some])
+        lengths = np.diff(self.offsets)[places]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        picked = np.repeat(self.offsets[places] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return replace(
+            self,
+            users=self.users[places],
+            offsets=offsets,
+            items=self.items[picked],
+            given=None if self.given is None else self.given[picked],
+            relevant_offsets=np.arange(len(some) + 1, dtype=np.int64),
+            relevant_items=item_rows[some].astype(np.int32),
+            asked=take(table, rows[some]),
+        )
+
+    def at(self, moments: UsersGiven) -> CandidateExam:
+        return replace(self, moments=moments)
+
+    def read_by(self, sides: Sides) -> CandidateExam:
+        """The exam of a model with these sides, which reads the moments in its own way."""
+        moments = None if self.asked is None else read_moments(self.asked, sides, "fit: interactions")
+        return self if moments is None else self.at(moments)
 
     def score(self, fitted: FittedPairs, stored: Histories | None, num_threads: int) -> float:
         rows, _ = core.rank(
             fitted.model,
-            fitted.user_vectors(self.users, num_threads, stored=stored),
+            fitted.user_vectors(self.users, num_threads, given=self.moments, stored=stored),
             fitted.item_vectors(num_threads),
             self.offsets,
             self.items,

@@ -9,6 +9,7 @@ import numpy as np
 
 from twotower import frames
 from twotower.errors import DataError, count_of, first_five
+from twotower.models._asked import Given
 from twotower.models._options import check_choice, check_count, named_options
 from twotower.models._recommend import Recommender
 
@@ -25,7 +26,8 @@ class RankingCandidates(Recommender):
         Parameters
         ----------
         candidates : DataFrame
-            With `user_col` and `item_col`, a row a candidate, each pair once; other columns are not looked at.
+            With `user_col` and `item_col`, a row a candidate, each pair once, and the columns of the context where the model
+            has some, as in `predict`. Other columns are not looked at.
         k : int, at least 1, optional
             Candidates a user to keep; None keeps all.
         on_unknown : {"raise", "warn"}
@@ -42,15 +44,16 @@ class RankingCandidates(Recommender):
         Raises
         ------
         NotFittedError, SchemaError, UnknownIdError
-            Before `fit`; a column is missing; an id is unknown and `on_unknown` is "raise".
+            Before `fit`; a column is missing or, of the context, of another dtype than in `fit`; an id is unknown and
+            `on_unknown` is "raise".
         DataError
             There is no candidate, or a pair comes twice.
         """
         self._check_fitted("rank")
         check_choice("rank", "on_unknown", on_unknown, ("raise", "warn"))
         k = None if k is None else check_count("rank", "k", k)
-        user_rows, item_rows = self._read_candidates(candidates, on_unknown)
-        scores = self._score_pairs(user_rows, item_rows, num_threads=self._num_threads("rank"))
+        user_rows, item_rows, moments = self._read_candidates(candidates, on_unknown)
+        scores = self._score_pairs(user_rows, item_rows, num_threads=self._num_threads("rank"), moments=moments)
         # Users by their first appearance.
         users, first, of_pair = np.unique(user_rows, return_index=True, return_inverse=True)
         turn = np.empty(len(users), dtype=np.int64)
@@ -67,33 +70,22 @@ class RankingCandidates(Recommender):
         }
         return self._build(columns)
 
-    def _read_candidates(self, candidates: Any, on_unknown: str) -> tuple[Array, Array]:
-        """Rows of the pairs that are known, each once."""
+    def _read_candidates(self, candidates: Any, on_unknown: str) -> tuple[Array, Array, Given | None]:
+        """Rows of the pairs that are known, each once, and when they are asked for."""
         table = frames.table(candidates, "rank: candidates")
-        what = [f"rank: column {column!r} of candidates" for column in (self.user_col, self.item_col)]
-        users, items = (
-            frames.ids(frames.column(table, column, "rank: candidates"), place)
-            for column, place in zip((self.user_col, self.item_col), what, strict=True)
-        )
-        if not len(users):
+        cure = "leave these pairs out, or pass on_unknown='warn'" if on_unknown == "raise" else None
+        user_rows, item_rows = self._pair_rows(table, "rank", "candidates", cure)
+        if not len(user_rows):
             raise DataError("rank: candidates has no rows, but must have at least 1; give a row a user and item")
-        cure = "leave these pairs out, or pass on_unknown='warn'"
-        if on_unknown == "raise":
-            user_rows, item_rows = (
-                self._users.encode_known(users, what[0], cure),
-                self._known_items(items, what[1], cure),
+        known = (user_rows >= 0) & (item_rows >= 0)
+        if not known.all():
+            # The caller's line: above are this function, rank and its check of names.
+            warnings.warn(
+                f"rank: {count_of(int(np.count_nonzero(~known)), 'pair')} of candidates "
+                "has a user or an item that the model does not know; left out",
+                stacklevel=4,
             )
-        else:
-            user_rows, item_rows = self._users.encode(users, what[0]), self._item_rows(items, what[1])
-            known = (user_rows >= 0) & (item_rows >= 0)
-            if not known.all():
-                # The caller's line: above are this function, rank and its check of names.
-                warnings.warn(
-                    f"rank: {count_of(int(np.count_nonzero(~known)), 'pair')} of candidates "
-                    "has a user or an item that the model does not know; left out",
-                    stacklevel=4,
-                )
-                user_rows, item_rows = user_rows[known], item_rows[known]
+        user_rows, item_rows = user_rows[known], item_rows[known]
         keys = user_rows.astype(np.int64) * self._items.size + item_rows
         again = np.flatnonzero(np.bincount(np.unique(keys, return_inverse=True)[1], minlength=1) > 1)
         if again.size:
@@ -107,4 +99,5 @@ class RankingCandidates(Recommender):
                 f"rank: {count_of(again.size, 'pair')} of candidates {'is' if again.size == 1 else 'are'} in more than one "
                 f"row (first: {first_five(list(named))}); keep one row a pair"
             )
-        return user_rows, item_rows
+        moments = self._read_moments(table, "rank: candidates")
+        return user_rows, item_rows, None if moments is None else moments.take(np.flatnonzero(known))

@@ -12,7 +12,8 @@ from twotower import frames
 from twotower.errors import DataError
 from twotower.interactions import Encoded, encode_interactions
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given
+from twotower.models._contexts import first_rows
 from twotower.models._estimator import fresh
 from twotower.models._reading import column_options
 from twotower.models._recommend import Recommender, users_a_pass
@@ -84,6 +85,10 @@ class Candidates:
     rows: Array
     scores: Array
 
+    def take(self, positions: Array) -> Candidates:
+        """Pick users by position."""
+        return Candidates(self.users[positions], self.rows[positions], self.scores[positions])
+
     def pairs(self) -> tuple[Array, Array, Array, Array]:
         """Every candidate: place of its user, item, score, rank from 1."""
         places, ranks = np.nonzero(self.rows >= 0)
@@ -141,12 +146,15 @@ class Fold:
         Its rows of the final one's items, -1 where it does not know one.
     candidates : Candidates
         For users that it knows and that have a held-out row.
+    given : Given (n) or None
+        What the retriever reads of the moments at which these are asked: those of their first held-out rows.
     """
 
     retriever: Recommender
     own_users: Array
     own_items: Array
     candidates: Candidates
+    given: Given | None = None
 
 
 def cross_fit(
@@ -156,6 +164,7 @@ def cross_fit(
     tables: dict[str, Any],
     held: Array,
     user_rows: Array,
+    times: Array | None,
     groups: Array,
     width: int,
     num_threads: int,
@@ -175,6 +184,7 @@ def cross_fit(
     held : bool (rows,)
     user_rows : int32 (rows,)
         The final retriever's row of the user of each row.
+    times : (rows,) or None
     groups : int (users,)
     width : int
         Candidates a user.
@@ -192,16 +202,22 @@ def cross_fit(
         there = own_users >= 0
         there[there] = np.diff(fitted._seen[0])[own_users[there]] > 0
         users, own_users = users[there].astype(np.int32), own_users[there].astype(np.int32)
+        # At any other moment than theirs a retriever with a context would find what nobody asked for.
+        everyone, positions = first_rows(np.where(kept_from, user_rows, -1), times)
+        first = positions[np.searchsorted(everyone, users)]
+        given = fitted._read_moments(frames.take(table, first), "fit: interactions") if fitted._has_context else None
+        asked = Asked.known(fitted._users, own_users, given)
         to_final = final._items.encode(fitted._items.ids)
         rows = np.full((len(users), min(width, fitted._items.size)), -1, dtype=np.int32)
         scores = np.full(rows.shape, -np.inf, dtype=np.float32)
         step = users_a_pass(width)
         for start in range(0, len(users), step):
             part = slice(start, start + step)
-            found, scores[part] = retrieve(fitted, Asked.known(fitted._users, own_users[part]), width, num_threads)
+            some = asked.take(np.arange(len(users))[part])
+            found, scores[part] = retrieve(fitted, some, width, num_threads)
             rows[part] = np.where(found >= 0, to_final[np.maximum(found, 0)], -1)
         own_items = fitted._items.encode(final._items.ids).astype(np.int32)
-        yield Fold(fitted, own_users, own_items, Candidates(users, rows, scores))
+        yield Fold(fitted, own_users, own_items, Candidates(users, rows, scores), given)
 
 
 # --- what to learn from -----------------------------------------------------------------------------------------------
@@ -319,7 +335,7 @@ def cross_fitted(
         times = frames.times(frames.column(table, time_col, "fit: interactions"), f"fit: column {time_col!r}")
     held = held_out(way, holdout, pairs.user_rows, times, seed)
     groups = groups_of(final._users.size, folds, seed)
-    fitted = cross_fit(copied, final, table, tables, held, pairs.user_rows, groups, candidates, num_threads)
+    fitted = cross_fit(copied, final, table, tables, held, pairs.user_rows, times, groups, candidates, num_threads)
     found = [fold for fold in fitted if len(fold.candidates.users)]
     if not found:
         raise DataError(

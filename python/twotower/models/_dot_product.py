@@ -8,7 +8,7 @@ import numpy as np
 
 from twotower._core import core
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given, pair_passes
 from twotower.models._listing import Listing
 from twotower.models._options import check_count, named_options
 from twotower.models._recommend import USERS_A_PASS, Recommender, users_a_pass
@@ -69,23 +69,17 @@ class DotProductRecommender(Recommender):
         arguments = self._filter_arguments(asked, filters, filter_seen=filter_seen)
         return index.top_k(vectors, k, num_threads=num_threads, **arguments)
 
-    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
+    def _score_pairs(
+        self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int, moments: Given | None = None
+    ) -> np.ndarray:
         scores = np.empty(len(user_rows), dtype=np.float32)
-        users, user_of_pair = np.unique(user_rows, return_inverse=True)
-        by_user = np.argsort(user_of_pair, kind="stable")
-        starts = np.arange(0, len(users), USERS_A_PASS)
-        ends = np.searchsorted(user_of_pair, starts + USERS_A_PASS, sorter=by_user)
-        done = 0
-        for start, end in zip(starts, ends, strict=True):
-            pairs = by_user[done:end]
+        for first, pairs, of_pair in pair_passes(user_rows, moments, USERS_A_PASS):
+            given = None if moments is None else moments.take(first)
+            asked = Asked.known(self._users, user_rows[first], given)
+            vectors = self._user_vectors(asked, num_threads=num_threads)
             scores[pairs] = core.score_pairs(
-                self._vectors_of(users[start : start + USERS_A_PASS], num_threads),
-                self._item_vectors_,
-                (user_of_pair[pairs] - start).astype(np.int32),
-                item_rows[pairs],
-                num_threads=num_threads,
+                vectors, self._item_vectors_, of_pair, item_rows[pairs], num_threads=num_threads
             )
-            done = end
         return scores
 
     # --- vectors ------------------------------------------------------------------------------------------------------
@@ -221,13 +215,13 @@ class DotProductRecommender(Recommender):
 
     # --- kept until the next fit --------------------------------------------------------------------------------------
 
-    def _all_user_vectors(self, user_rows: np.ndarray, num_threads: int) -> np.ndarray:
-        passes = range(0, max(len(user_rows), 1), USERS_A_PASS)
-        parts = [self._vectors_of(user_rows[start : start + USERS_A_PASS], num_threads) for start in passes]
+    def _all_user_vectors(self, user_rows: np.ndarray, num_threads: int, given: Given | None = None) -> np.ndarray:
+        asked = Asked.known(self._users, user_rows, given)
+        passes = [
+            np.arange(start, min(start + USERS_A_PASS, len(asked))) for start in range(0, len(asked), USERS_A_PASS)
+        ]
+        parts = [self._user_vectors(asked.take(some), num_threads=num_threads) for some in passes or [np.arange(0)]]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _vectors_of(self, user_rows: np.ndarray, num_threads: int) -> np.ndarray:
-        return self._user_vectors(Asked.known(self._users, user_rows), num_threads=num_threads)
 
     def _directions(self, side: str, num_threads: int) -> np.ndarray:
         """Vectors of length 1, float32 (n, _similarity_width); a zero vector stays zero."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from twotower import frames
 from twotower.errors import DataError
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked, Given
+from twotower.models._asked import Asked, Given, GivenToEach
 from twotower.models._cross_fit import Candidates
 from twotower.models._estimator import State
 from twotower.models._recommend import Recommender
@@ -22,6 +23,8 @@ class Retrieving(Recommender):
     """Base of a pipeline over a retriever, which it has as an option and whose rows are its own."""
 
     retriever: Any
+    ranker: Any
+    time_col: str | None
 
     def _of_retriever(self, option: str) -> Any:
         return getattr(self.retriever, option, None)
@@ -51,16 +54,32 @@ class Retrieving(Recommender):
         """The retriever's."""
         return self._of_retriever("weight_col")  # type: ignore[no-any-return]
 
+    # --- what belongs to the moment, of either stage --------------------------------------------------------------------
+
     @property
-    def context_features(self) -> Any:
-        """The retriever's."""
-        return self._of_retriever("context_features")
+    def _has_context(self) -> bool:
+        return any(stage._has_context for stage in (self.retriever, self.ranker) if isinstance(stage, Recommender))
+
+    @property
+    def _time_column(self) -> str | None:
+        own: str | None = self.time_col or self._of_retriever("time_col")
+        return own
 
     def _read_users(self, frame: frames.Frame, rows: Array, where: str) -> Given | None:
-        return self.retriever._read_users(frame, rows, where)  # type: ignore[no-any-return]
+        own = self.retriever._read_users(frame, rows, where)
+        return GivenToEach.to_each(own, self._moments_of_ranker(frame, where))
 
     def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
-        return self.retriever._read_moments(frame, where)  # type: ignore[no-any-return]
+        return GivenToEach.to_each(self.retriever._read_moments(frame, where), self._moments_of_ranker(frame, where))
+
+    def _moments_of_ranker(self, frame: frames.Frame, where: str) -> Given | None:
+        return self.ranker._read_moments(frame, where) if isinstance(self.ranker, Recommender) else None
+
+    def _asked_first(self, asked: Asked) -> Asked:
+        """What the retriever is asked."""
+        return replace(asked, given=GivenToEach.part_of(asked.given, 0))
+
+    # --- the retriever's rows -------------------------------------------------------------------------------------------
 
     def _follow_retriever(self) -> None:
         """Take over what the retriever remembers of its `fit`."""
@@ -89,7 +108,7 @@ class Retrieving(Recommender):
         """The retriever's `width` best; arguments as of `_top_k`."""
         self._check_retriever()
         rows, scores = self.retriever._top_k(
-            asked, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads
+            self._asked_first(asked), width, filter_seen=filter_seen, filters=filters, num_threads=num_threads
         )
         return Candidates(asked.rows, rows, scores)
 

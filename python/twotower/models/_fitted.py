@@ -127,11 +127,9 @@ class FittedTowers:
             entities, entity_rows = given.strangers.table(), given.stranger_rows
         elif strangers:
             entities, entity_rows = self._nobody, np.zeros(len(rows), dtype=np.int32)
-        contexts = None if given is None else given.contexts
-        if contexts is not None and given is not None:
-            context_rows = given.context_rows
-        else:
-            contexts, context_rows = self.now(), np.zeros(len(rows), dtype=np.int32)
+        contexts, context_rows = self.now(), np.zeros(len(rows), dtype=np.int32)
+        if given is not None and given.contexts is not None:
+            contexts, context_rows = given.contexts.table, given.context_rows
         column = self.sides.history
         lists = None if stored is None or column is None else _histories_of(rows, given, stored, column.max_length)
         return self._encode_users(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from twotower import frames
 from twotower.errors import SchemaError, count_of, first_five
 from twotower.interactions import Encoded
+from twotower.models._asked import Given
 from twotower.models._cross_fit import Examples, Fold
 from twotower.models._recommend import Recommender
 from twotower.models._second_stage import SecondStage
@@ -52,18 +54,39 @@ class FrameRanker(SecondStage):
                     )
             self.sides.append((table, rows, column, vocabulary))
 
-    def frame(self, user_rows: Array, item_rows: Array, scores: Array, ranks: Array) -> Any:
-        """One row a candidate: ids, the columns of the tables, `retriever_score` and `retriever_rank`."""
+    @property
+    def features(self) -> list[tuple[str, str, int]]:
+        """Side and column of what goes with the candidates, and how many rows the side has."""
+        found = []
+        for side, (table, _, column, vocabulary) in zip(("user", "item"), self.sides, strict=True):
+            others = [] if table is None else [name for name in table.columns if name != column]
+            found += [(side, name, vocabulary.size) for name in (column, *others)]
+        return found
+
+    def frame(
+        self,
+        user_rows: Array,
+        item_rows: Array,
+        scores: Array,
+        ranks: Array,
+        moved: Mapping[tuple[str, str], Array] = {},
+    ) -> Any:
+        """One row a candidate: ids, the columns of the tables, `retriever_score` and `retriever_rank`.
+
+        `moved` has an order of a side's rows for each column whose values have changed places.
+        """
         columns: dict[str, Any] = {}
-        for (_, _, column, vocabulary), rows in zip(self.sides, (user_rows, item_rows), strict=True):
-            columns[column] = vocabulary.decode(rows)
-        for (table, places, column, _), rows in zip(self.sides, (user_rows, item_rows), strict=True):
+        sides = [*zip(("user", "item"), self.sides, (user_rows, item_rows), strict=True)]
+        for side, (_, _, column, vocabulary), rows in sides:
+            columns[column] = vocabulary.decode(_moved(rows, moved.get((side, column))))
+        for side, (table, places, column, _), rows in sides:
             if table is None or places is None:
                 continue
-            picked = frames.take(table, places[rows])
             for name in table.columns:
                 if name != column:
-                    columns[name if name not in columns else f"item_{name}"] = picked.get_column(name)
+                    picked = places[_moved(rows, moved.get((side, name)))]
+                    values = frames.take(table.get_column(name), picked)
+                    columns[name if name not in columns else f"item_{name}"] = values
         columns["retriever_score"] = scores.astype(np.float32)
         columns["retriever_rank"] = ranks.astype(np.int32)
         return frames.build(self.retriever._frame_kind, columns)
@@ -111,9 +134,17 @@ class FrameRanker(SecondStage):
         self.ranker.fit(x, hit[order].astype(np.int64), **more)
 
     def score(
-        self, user_rows: Array, item_rows: Array, scores: Array, ranks: Array, where: str, num_threads: int
+        self,
+        user_rows: Array,
+        item_rows: Array,
+        scores: Array,
+        ranks: Array,
+        where: str,
+        num_threads: int,
+        moments: Given | None = None,
+        moved: Mapping[tuple[str, str], Array] = {},
     ) -> Array:
-        """Scores float32 (n,) of candidates; see `SecondStage`.
+        """Scores float32 (n,) of candidates; see `SecondStage`, and `frame`.
 
         Raises
         ------
@@ -122,7 +153,7 @@ class FrameRanker(SecondStage):
         """
         if not len(user_rows):
             return np.empty(0, dtype=np.float32)
-        x, name = self.frame(user_rows, item_rows, scores, ranks), type(self.ranker).__name__
+        x, name = self.frame(user_rows, item_rows, scores, ranks, moved), type(self.ranker).__name__
         # Of a classifier the chance of its last class, which is the positive one: labels would put nothing in order.
         given = self.ranker.predict_proba(x) if hasattr(self.ranker, "predict_proba") else self.ranker.predict(x)
         found = np.asarray(given)
@@ -141,3 +172,7 @@ class FrameRanker(SecondStage):
                 f"{first_five(bad.tolist())}); fill in missing values before its predict"
             )
         return found
+
+
+def _moved(rows: Array, order: Array | None) -> Array:
+    return rows if order is None else order[rows]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twotower import frames
 from twotower._core import core
+from twotower.features import Encoded
+from twotower.models import _rows
 from twotower.models._contexts import encode_given
 from twotower.models._histories import Histories, read_lists
 from twotower.models._sides import Side, Sides
@@ -43,8 +47,22 @@ class Strangers:
 
 
 @dataclass(frozen=True, eq=False)
+class Moments:
+    """Contexts that a frame brought, encoded, a row each."""
+
+    side: Side
+    encoded: Sequence[Encoded]
+    rows: int
+
+    @cached_property
+    def table(self) -> core.FeatureTable:
+        """The core's table of them."""
+        return self.side.table_of(self.encoded, self.rows)
+
+
+@dataclass(frozen=True, eq=False)
 class UsersGiven:
-    """What `recommend` was told of users, one entry a row of the frame; see `models/_asked.py`.
+    """What was told of users, one entry a row of the frame; see `models/_asked.py`.
 
     Attributes
     ----------
@@ -55,8 +73,9 @@ class UsersGiven:
         Of all rows of the frame.
     list_rows : int32 (n,)
         Row among `lists`; -1 where the frame has none.
-    contexts : core.FeatureTable or None
+    contexts : Moments or None
     context_rows : int32 (n,)
+        Row of `contexts`.
     """
 
     stranger_rows: Array
@@ -64,7 +83,19 @@ class UsersGiven:
     context_rows: Array
     strangers: Strangers | None = None
     lists: Histories | None = None
-    contexts: core.FeatureTable | None = None
+    contexts: Moments | None = None
+
+    def without(self, column: str, order: Array | None) -> UsersGiven:
+        """Take a column of the context away; see `Side.without`."""
+        assert self.contexts is not None
+        # A row each again: those of one moment need not have the same moment any more.
+        side, rows = self.contexts.side, len(self.context_rows)
+        encoded = side.without(
+            column, [values.take(self.context_rows) for values in self.contexts.encoded], rows, order
+        )
+        return replace(
+            self, contexts=Moments(side, encoded, rows), context_rows=np.arange(rows, dtype=self.context_rows.dtype)
+        )
 
     def take(self, positions: Array) -> UsersGiven:
         """Pick rows by position."""
@@ -79,6 +110,11 @@ class UsersGiven:
     def seen(self) -> tuple[Array, Array] | None:
         """Items that the rows' own histories name, ascending."""
         return None if self.lists is None else self.lists.take(self.list_rows).seen()
+
+    @property
+    def moments(self) -> Array | None:
+        """Which of the contexts each row has."""
+        return None if self.contexts is None else self.context_rows
 
 
 def read_users(
@@ -121,18 +157,29 @@ def read_users(
     return None if given.strangers is None and given.lists is None and given.contexts is None else given
 
 
-def read_contexts(frame: frames.Frame, sides: Sides, where: str) -> core.FeatureTable | None:
+def read_contexts(frame: frames.Frame, sides: Sides, where: str) -> Moments | None:
     """Read the columns of the context that a frame has, a row each."""
     if sides.contexts is None:
         return None
     encoded = encode_given(sides.contexts, frame, where)
-    return None if encoded is None else sides.contexts.table_of(encoded, len(frame))
+    return None if encoded is None else Moments(sides.contexts, encoded, len(frame))
 
 
 def read_moments(frame: frames.Frame, sides: Sides, where: str) -> UsersGiven | None:
-    """Read the context alone, one row a user."""
+    """Read the context alone; rows of the same moment share it, so that a user need not be encoded for each."""
     contexts = read_contexts(frame, sides, where)
     if contexts is None:
         return None
+    first, of_row = _rows.distinct(contexts.encoded, contexts.rows)
+    different = replace(contexts, encoded=[column.take(first) for column in contexts.encoded], rows=len(first))
     nobody = np.full(len(frame), -1, dtype=np.int32)
-    return UsersGiven(nobody, nobody, np.arange(len(frame), dtype=np.int32), contexts=contexts)
+    return UsersGiven(nobody, nobody, of_row.astype(np.int32), contexts=different)
+
+
+def no_moment(sides: Sides, count: int) -> UsersGiven | None:
+    """A context of which nothing is known, not even the time, for each of some users."""
+    if sides.contexts is None:
+        return None
+    nobody = np.full(count, -1, dtype=np.int32)
+    missing = Moments(sides.contexts, sides.contexts.missing(1), 1)
+    return UsersGiven(nobody, nobody, np.zeros(count, dtype=np.int32), contexts=missing)

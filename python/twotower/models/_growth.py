@@ -231,9 +231,9 @@ class Growing(Learned):
         seen = news.seen(self._seen)
         exam = None
         if eval_set is not None:
-            exam = read_exam(
-                model, model.eval_metric, eval_set, news.users, news.items, news.sides, seen, "partial_fit"
-            )
+            what = "partial_fit: eval_set"
+            table = frames.table(eval_set, what)
+            exam = read_exam(model, model.eval_metric, table, news.users, news.items, news.sides, seen, what)
         lesson = news.lesson(fitted, model.user_balance, self._optimizer_state)
         chosen = self._chosen_again(news, epochs)
         counts = padded(self._item_counts, news.items.size) + news.item_counts

@@ -14,6 +14,7 @@ from twotower.schema import History
 # A number becomes a vector along one line, which the first layer can turn as it likes: no need for many columns.
 NUMBER_WIDTH = 8
 Widths = dict[tuple[str, str], int]
+Entry = tuple[str, str, int]  # side, name, width
 
 
 @dataclass
@@ -193,18 +194,33 @@ class InputPlan:
             inputs += self._inputs(sides.contexts, widths, tables)[0]
         return core.Tower(inputs=inputs, concatenate=False, width=self.dim, layers=[])
 
-    def layout(self, side: Side, sides: Sides) -> list[tuple[str, int]]:
-        """Name and width of what lies side by side in a tower's vector."""
+    def layout(self, side: Side, sides: Sides) -> list[Entry]:
+        """Side, name and width of what lies side by side in a tower's vector."""
         widths = self.widths(sides)
         assert side.id is not None
-        found = [(side.id.column, widths[side.name, ""])]
-        found += [(part.name, widths[side.name, part.name]) for part in side.encoder.parts if part.kind != "tokens"]
+
+        def entries(of: Side, *, tokens: bool) -> list[Entry]:
+            parts = [part for part in of.encoder.parts if (part.kind == "tokens") == tokens]
+            return [(of.name, part.name, widths[of.name, part.name]) for part in parts]
+
+        found = [(str(side.name), side.id.column, widths[side.name, ""]), *entries(side, tokens=False)]
         if side.name == "user" and sides.contexts is not None:
-            found += [(part.name, widths["context", part.name]) for part in sides.contexts.encoder.parts]
-        found += [(part.name, widths[side.name, part.name]) for part in side.encoder.parts if part.kind == "tokens"]
+            found += entries(sides.contexts, tokens=False)
+        found += entries(side, tokens=True)
         if side.name == "user" and sides.history is not None:
-            found.append((sides.history.column, self.dim))
+            found.append((side.name, sides.history.column, self.dim))
         return found
+
+    def arena_of_inputs(self, side: Side, sides: Sides) -> int:
+        """How many numbers of the arena the inputs of a tower take; its layers begin behind them."""
+        widths = self.widths(sides)
+        reading = [side, sides.contexts] if side.name == "user" and sides.contexts is not None else [side]
+        return sum(
+            part.parameters(widths[own.name, part.name])
+            for own in reading
+            for part in own.encoder.parts
+            if part.kind in ("numbers", "vectors")
+        )
 
     def _inputs(self, side: Side, widths: Widths, tables: Tables) -> tuple[list[core.Input], int]:
         """One input a part that is no sequence, the id first, and their width side by side."""

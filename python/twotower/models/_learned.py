@@ -12,7 +12,7 @@ from twotower.models._columns import fields_of
 from twotower.models._dot_product import DotProductRecommender
 from twotower.models._estimator import State
 from twotower.models._fitted import Fitted, FittedTowers
-from twotower.models._given import UsersGiven, read_moments, read_users
+from twotower.models._given import UsersGiven, no_moment, read_moments, read_users
 from twotower.models._histories import Histories
 from twotower.models._recommend import Recommender
 from twotower.models._sides import Side, Sides
@@ -86,6 +86,13 @@ class Towered(Recommender):
     def _read_users(self, frame: frames.Frame, rows: Array, where: str) -> UsersGiven | None:
         # The caller's line: above are _read_asked, recommend and its check of names.
         return read_users(frame, rows, self._sides, self._items, where, stacklevel=6)
+
+    @property
+    def _has_context(self) -> bool:
+        return self._sides.contexts is not None
+
+    def _no_moment(self, count: int) -> UsersGiven | None:
+        return no_moment(self._sides, count)
 
     def _read_moments(self, frame: frames.Frame, where: str) -> UsersGiven | None:
         return read_moments(frame, self._sides, where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from twotower.models._histories import Histories
 from twotower.models._progress import Progress
 from twotower.models._reading import column_options
 from twotower.models._sides import Sides
-from twotower.models._training import Outcome, Validation, train
+from twotower.models._training import USERS_TO_VALIDATE, Outcome, Validation, train
 
 if TYPE_CHECKING:
     from twotower.models.two_tower import TwoTower
@@ -71,6 +71,16 @@ class Exam:
 
     validation: Validation
     moments: UsersGiven | None
+    rising: bool = True
+
+    @property
+    def label(self) -> str:
+        """Name of the metric."""
+        return self.validation.label
+
+    def at(self, moments: UsersGiven) -> Exam:
+        """The same users in other contexts."""
+        return replace(self, moments=moments)
 
     def score(self, fitted: Fitted, stored: Histories | None, num_threads: int) -> float:
         """The metric of the towers as they stand."""
@@ -90,30 +100,72 @@ class Exam:
 def read_exam(
     model: Any,
     metric_name: str,
-    eval_set: Any,
+    table: frames.Frame,
     users: Vocabulary,
     items: Vocabulary,
     sides: Sides,
     seen: tuple[Array, Array],
-    where: str,
+    what: str,
+    allowed: Array | None = None,
 ) -> Exam:
-    """Read the interactions to validate on; users and items that the model does not know are passed over.
+    """Read the interactions to validate on, each user at the moment of the first row; see `read_validation`."""
+    time_col = None if sides.contexts is None else model.time_col
+    validation, first = read_validation(model, metric_name, table, users, items, seen, what, time_col, allowed)
+    if sides.contexts is None:
+        return Exam(validation, None)
+    return Exam(validation, read_moments(frames.take(table, first), sides, what))
+
+
+def read_validation(
+    model: Any,
+    metric_name: str,
+    table: frames.Frame,
+    users: Vocabulary,
+    items: Vocabulary,
+    seen: tuple[Array, Array],
+    what: str,
+    time_col: str | None,
+    allowed: Array | None = None,
+    most: int = USERS_TO_VALIDATE,
+) -> tuple[Validation, Array]:
+    """Read whom to measure lists on; users and items that the model does not know are passed over.
+
+    Parameters
+    ----------
+    model : Recommender
+        Whose options say how rows are read.
+    metric_name : str
+    table : narwhals.DataFrame
+    users, items : Vocabulary
+    seen : (int64 (users + 1,), int32)
+    what : str
+        Start of messages, such as "fit: eval_set".
+    time_col : str or None
+        Where the table has it, it tells which row of a user is the first.
+    allowed : uint8 (items,), optional
+        0 where an item was removed.
+    most : int
+        Users; beyond it an evenly spaced part of them is taken.
+
+    Returns
+    -------
+    validation : Validation
+    first : int64 (its users,)
+        Position of each user's first row.
 
     Raises
     ------
     DataError
         Nobody is left.
     """
-    table = frames.table(eval_set, f"{where}: eval_set")
-    time_col = model.time_col if sides.contexts is not None and model.time_col in table.columns else None
     held_out = encode_interactions(
         table,
         **column_options(model),
-        time_col=time_col,
+        time_col=time_col if time_col in table.columns else None,
         users=users,
         items=items,
         on_unknown="mark",
-        what=f"{where}: eval_set",
+        what=what,
     )
     counted = held_out.user_rows >= 0
     if held_out.weights is not None:
@@ -127,16 +179,15 @@ def read_exam(
         label=metric.label,
         cutoff=metric.cutoff,
         seen=seen,
+        allowed=allowed,
+        most=most,
     )
     if not len(validation.users):
         raise DataError(
-            f"{where}: eval_set has no relevant row of a user that is in the interactions; split so that users are in both parts"
+            f"{what} has no relevant row of a user that is in the interactions; split so that users are in both parts"
         )
-    if sides.contexts is None:
-        return Exam(validation, None)
     asked, positions = first_rows(np.where(counted, held_out.user_rows, -1), held_out.times)
-    first = positions[np.searchsorted(asked, validation.users)]
-    return Exam(validation, read_moments(frames.take(table, first), sides, f"{where}: eval_set"))
+    return validation, positions[np.searchsorted(asked, validation.users)]
 
 
 def teach(

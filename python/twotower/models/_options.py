@@ -96,6 +96,26 @@ def _right_name(name: str, options: Sequence[str]) -> str:
     return f"the options are {', '.join(options)}"
 
 
+class NotOffered:
+    """A public method that a model has not got: for `hasattr` it is not there, and who asks for it is told what to do.
+
+    Parameters
+    ----------
+    reason : str
+        What follows "feature_importance: this Popularity ".
+    """
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        name = (type(instance) if owner is None else owner).__name__
+        raise AttributeError(f"{self._name}: this {name} {self._reason}")
+
+
 def check_count(where: str, name: str, value: object, *, minimum: int = 1) -> int:
     """`value` as an int of at least `minimum`; NumPy integers are fine."""
     try:

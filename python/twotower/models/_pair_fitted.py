@@ -8,8 +8,12 @@ import numpy as np
 
 from twotower._core import core
 from twotower.item_lists import Filters, Lists
+from twotower.models._asked import pair_passes
 from twotower.models._fitted import FittedTowers
+from twotower.models._given import UsersGiven
+from twotower.models._histories import Histories
 from twotower.models._pair_towers import PairArchitecture
+from twotower.models._recommend import USERS_A_PASS
 
 Array = np.ndarray
 
@@ -56,6 +60,48 @@ class FittedPairs(FittedTowers):
         if self.scores_by_head:
             return self.model.score(users, items, user_rows, item_rows, given=given, num_threads=num_threads)
         return core.score_pairs(self.queries(users), self.indexed(items), user_rows, item_rows, num_threads=num_threads)
+
+
+def scored_pairs(
+    fitted: FittedPairs,
+    items: Array,
+    pairs: tuple[Array, Array],
+    num_threads: int,
+    *,
+    stored: Histories | None = None,
+    moments: UsersGiven | None = None,
+    given: Array | None = None,
+) -> Array:
+    """Score pairs of known users and items.
+
+    Parameters
+    ----------
+    fitted : FittedPairs
+    items : float32 (items, width)
+        Vectors of all items.
+    pairs : int32 (n,), int32 (n,)
+        Rows of users and items.
+    num_threads : int
+    stored : Histories, optional
+        Of all known users.
+    moments : UsersGiven (n), optional
+        The context of each pair; None is now.
+    given : float32 (n,), optional
+        Where the head reads a number with each pair.
+
+    Returns
+    -------
+    float32 (n,)
+        Before the link.
+    """
+    user_rows, item_rows = pairs
+    scores = np.empty(len(user_rows), dtype=np.float32)
+    for first, some, of_pair in pair_passes(user_rows, moments, USERS_A_PASS):
+        at = None if moments is None else moments.take(first)
+        users = fitted.user_vectors(user_rows[first], num_threads, given=at, stored=stored)
+        numbers = None if given is None else given[some]
+        scores[some] = fitted.score(users, items, of_pair, item_rows[some], numbers, num_threads)
+    return scores
 
 
 def ranked_pairs(

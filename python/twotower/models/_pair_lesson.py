@@ -16,9 +16,11 @@ from twotower.features import EncodedVectors
 from twotower.interactions import encode_interactions
 from twotower.item_lists import Filters
 from twotower.models._columns import Past
+from twotower.models._given import UsersGiven, read_moments
 from twotower.models._histories import Histories
+from twotower.models._importance import Measure
 from twotower.models._lesson import Exam, read_exam
-from twotower.models._pair_fitted import FittedPairs, ranked_pairs
+from twotower.models._pair_fitted import FittedPairs, ranked_pairs, scored_pairs
 from twotower.models._pair_towers import PairArchitecture
 from twotower.models._progress import Progress
 from twotower.models._reading import Reading, column_options
@@ -131,7 +133,7 @@ class PairExtras:
         Vectors whose dot product is a number that comes with each pair, and is read by the head.
     user_vectors, item_vectors : float32 (users, width), (items, width), optional
         One more column of vectors a side.
-    exam : PairExam, optional
+    exam : SidedExam, optional
         What to validate on, where there is no `eval_set`.
     """
 
@@ -140,7 +142,7 @@ class PairExtras:
     given_items: Array | None = None
     user_vectors: Array | None = None
     item_vectors: Array | None = None
-    exam: PairExam | None = None
+    exam: SidedExam | None = None
 
     def added_to(self, sides: Sides) -> Sides:
         """The sides with the columns of vectors."""
@@ -184,45 +186,43 @@ def training_options(model: Any) -> dict[str, Any]:
 # --- validation ---------------------------------------------------------------------------------------------------------
 
 
-class PairExam(Protocol):
+class PairExam(Measure, Protocol):
     """What to validate on."""
-
-    @property
-    def label(self) -> str:
-        """Name of the metric."""
-
-    @property
-    def rising(self) -> bool:
-        """Whether more of it is better."""
 
     @property
     def text(self) -> str:
         """What is validated on, for the line before training."""
 
-    def score(self, fitted: FittedPairs, stored: Histories | None, num_threads: int) -> float:
-        """The metric of the model as it stands."""
+
+class SidedExam(Protocol):
+    """What becomes an exam once it is known how the model reads a moment."""
+
+    def read_by(self, sides: Sides) -> PairExam:
+        """The exam of a model with these sides."""
 
 
 @dataclass(frozen=True, eq=False)
 class RatingExam:
-    """Pairs whose ratings are to be predicted."""
+    """Pairs whose ratings are to be predicted, each at its own moment where that is known."""
 
     users: Array
     items: Array
     ratings: Array
     label: str
     link: Link
+    moments: UsersGiven | None = None
     rising: bool = False
 
     @property
     def text(self) -> str:
         return f"{len(self.ratings):,} ratings"
 
+    def at(self, moments: UsersGiven) -> RatingExam:
+        return replace(self, moments=moments)
+
     def score(self, fitted: FittedPairs, stored: Histories | None, num_threads: int) -> float:
-        users, of_pair = np.unique(self.users, return_inverse=True)
-        vectors = fitted.user_vectors(users.astype(np.int32), num_threads, stored=stored)
-        rows = of_pair.astype(np.int32)
-        scores = fitted.score(vectors, fitted.item_vectors(num_threads), rows, self.items, None, num_threads)
+        items, pairs = fitted.item_vectors(num_threads), (self.users, self.items)
+        scores = scored_pairs(fitted, items, pairs, num_threads, stored=stored, moments=self.moments)
         return RATING[self.label](self.link(scores), self.ratings)
 
 
@@ -235,11 +235,18 @@ class ListExam:
 
     @property
     def label(self) -> str:
-        return self.exam.validation.label
+        return self.exam.label
 
     @property
     def text(self) -> str:
         return self.exam.validation.sample_text
+
+    @property
+    def moments(self) -> UsersGiven | None:
+        return self.exam.moments
+
+    def at(self, moments: UsersGiven) -> ListExam:
+        return replace(self, exam=self.exam.at(moments))
 
     def score(self, fitted: FittedPairs, stored: Histories | None, num_threads: int) -> float:
         validation, moments = self.exam.validation, self.exam.moments
@@ -251,9 +258,9 @@ class ListExam:
 
         if fitted.architecture.is_dot:
             return validation.score(lambda places: fitted.queries(vectors(places)), fitted.indexed(items), num_threads)
-        k = min(validation.cutoff, len(items))
+        k, filters = min(validation.cutoff, len(items)), Filters(allowed=validation.allowed)
         return validation.score_lists(
-            lambda places, seen: ranked_pairs(fitted, vectors(places), items, k, seen, Filters(), num_threads)[0],
+            lambda places, seen: ranked_pairs(fitted, vectors(places), items, k, seen, filters, num_threads)[0],
             num_threads,
         )
 
@@ -262,11 +269,12 @@ def read_pair_exam(
     model: Any,
     metric: str,
     link: Link,
-    held_out: Any,
+    table: frames.Frame,
     ids: tuple[Vocabulary, Vocabulary],
     sides: Sides,
     seen: tuple[Array, Array],
-    where: str,
+    what: str,
+    allowed: Array | None = None,
 ) -> PairExam:
     """Read interactions to measure on; users and items that the model does not know are passed over.
 
@@ -277,10 +285,9 @@ def read_pair_exam(
     """
     users, items = ids
     if metric not in RATING:
-        return ListExam(read_exam(model, metric, held_out, users, items, sides, seen, where))
-    what = f"{where}: {'eval_set' if where == 'fit' else 'test'}"
+        return ListExam(read_exam(model, metric, table, users, items, sides, seen, what, allowed))
     pairs = encode_interactions(
-        frames.table(held_out, what),
+        table,
         **column_options(model),
         users=users,
         items=items,
@@ -291,7 +298,9 @@ def read_pair_exam(
     if not known.any():
         raise DataError(f"{what} has no row whose user and item are in the interactions of fit; split by rows")
     assert pairs.ratings is not None
-    return RatingExam(pairs.user_rows[known], pairs.item_rows[known], pairs.ratings[known], metric, link)
+    moments = read_moments(table, sides, what)
+    at = None if moments is None else moments.take(np.flatnonzero(known))
+    return RatingExam(pairs.user_rows[known], pairs.item_rows[known], pairs.ratings[known], metric, link, at)
 
 
 # --- training -----------------------------------------------------------------------------------------------------------

@@ -12,19 +12,19 @@ from twotower import frames
 from twotower._core import core
 from twotower.interactions import check_learnable
 from twotower.item_lists import Filters, Lists
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given
 from twotower.models._candidates import RankingCandidates
 from twotower.models._columns import Past, history_of, read_histories, read_sides
 from twotower.models._dot_product import DotProductRecommender
 from twotower.models._estimator import State
 from twotower.models._given import UsersGiven
-from twotower.models._importance import Weighing
+from twotower.models._importance import GIVEN_SCORE, Weighing
+from twotower.models._inputs import Entry
 from twotower.models._options import check_count, check_number, named_options
-from twotower.models._pair_fitted import FittedPairs, ranked_pairs
+from twotower.models._pair_fitted import FittedPairs, ranked_pairs, scored_pairs
 from twotower.models._pair_lesson import Link, PairExam, PairExtras, PairPlan, pair_trainer, read_pair_exam, teach_pairs
 from twotower.models._pair_towers import PairArchitecture
 from twotower.models._reading import Reading, read
-from twotower.models._recommend import USERS_A_PASS
 from twotower.models._sides import Sides
 from twotower.schema import History
 
@@ -111,7 +111,8 @@ class PairModel(RankingCandidates, Weighing):
             One row a user or an item, with the id column and features; every id of the interactions must be there, further
             ones become known too. Without a table a side has its ids alone.
         eval_set : DataFrame, optional
-            Interactions to validate on after each epoch; the best epoch's model is kept.
+            Interactions to validate on after each epoch; the best epoch's model is kept. The context is that of each row, for a
+            metric of lists that of a user's first one.
 
         Returns
         -------
@@ -156,9 +157,10 @@ class PairModel(RankingCandidates, Weighing):
         plan = more.read_by(self._plan(reading, sides))
         fitted = self._fitted_type.build(plan.architecture, sides)
         ids, seen = (reading.pairs.users, reading.pairs.items), (reading.lists.seen_offsets, reading.lists.seen_items)
-        exam = more.exam
+        exam: PairExam | None = None if more.exam is None else more.exam.read_by(sides)
         if eval_set is not None:
-            exam = read_pair_exam(self, plan.eval_metric, plan.link, eval_set, ids, sides, seen, "fit")
+            table = frames.table(eval_set, "fit: eval_set")
+            exam = read_pair_exam(self, plan.eval_metric, plan.link, table, ids, sides, seen, "fit: eval_set")
         trainer = self._trainer(fitted, plan, reading, past, more)
         outcome = teach_pairs(self, fitted, plan, reading, past, exam, trainer)
         fitted.model.set_parameters(outcome.parameters)
@@ -222,33 +224,31 @@ class PairModel(RankingCandidates, Weighing):
         return rows, self._link(scores)
 
     def _score_pairs(
-        self, user_rows: Array, item_rows: Array, *, num_threads: int, given: Array | None = None
+        self, user_rows: Array, item_rows: Array, *, num_threads: int, moments: Given | None = None
     ) -> Array:
-        return self._link(self._raw_scores(user_rows, item_rows, num_threads=num_threads, given=given))
+        return self._link(self._raw_scores(user_rows, item_rows, num_threads=num_threads, moments=moments))
 
-    def _raw_scores(self, user_rows: Array, item_rows: Array, *, num_threads: int, given: Array | None = None) -> Array:
+    def _raw_scores(
+        self,
+        user_rows: Array,
+        item_rows: Array,
+        *,
+        num_threads: int,
+        moments: Given | None = None,
+        given: Array | None = None,
+    ) -> Array:
         """Scores before the link, float32 (n,); `given` float32 (n,) where the head reads a number with each pair."""
         if given is None:
             self._check_not_given("predict")
-        fitted, scores = self._fitted(), np.empty(len(user_rows), dtype=np.float32)
-        users, of_pair = np.unique(user_rows, return_inverse=True)
-        by_user = np.argsort(of_pair, kind="stable")
-        starts = np.arange(0, len(users), USERS_A_PASS)
-        ends = np.searchsorted(of_pair, starts + USERS_A_PASS, sorter=by_user)
-        done = 0
-        for start, end in zip(starts, ends, strict=True):
-            pairs = by_user[done:end]
-            asked = Asked.known(self._users, users[start : start + USERS_A_PASS])
-            scores[pairs] = fitted.score(
-                self._asked_vectors(asked, num_threads),
-                self._encoded_items,
-                (of_pair[pairs] - start).astype(np.int32),
-                item_rows[pairs],
-                None if given is None else given[pairs],
-                num_threads,
-            )
-            done = end
-        return scores
+        return scored_pairs(
+            self._fitted(),
+            self._encoded_items,
+            (user_rows, item_rows),
+            num_threads,
+            stored=self._histories,
+            moments=moments if isinstance(moments, UsersGiven) else None,
+            given=given,
+        )
 
     def _check_not_given(self, where: str) -> None:
         if "given" in self._architecture.meeting:
@@ -259,24 +259,22 @@ class PairModel(RankingCandidates, Weighing):
 
     # --- features -----------------------------------------------------------------------------------------------------
 
-    def _measure(self, test: Any, where: str) -> PairExam:
+    def _measure(self, test: frames.Frame, where: str) -> PairExam:
         self._check_not_given(where)
         ids = (self._users, self._items)
-        return read_pair_exam(self, self._metric, self._link, test, ids, self._sides, self._seen, where)
+        return read_pair_exam(
+            self, self._metric, self._link, test, ids, self._sides, self._seen, f"{where}: test", self._available
+        )
 
-    def _cross_importance(self) -> Any:
+    def _first_crosses(self) -> list[tuple[list[Entry], Array]]:
         made = self._architecture
-        if not (made.cross_layers and made.meeting == ("vectors",) and made.concatenates):
-            return super()._cross_importance()
+        if not (made.cross_layers and made.concatenates and set(made.meeting) <= {"vectors", "given"}):
+            return super()._first_crosses()
         sides = (self._sides.users, self._sides.items)
-        layout = [entry for side in sides for entry in made.inputs.layout(side, self._sides)]
-        matrix = made.first_cross(self._parameters["arena"], sum(width for _, width in layout))
-        edges = np.concatenate([[0], np.cumsum([width for _, width in layout])])
-        squares = np.add.reduceat(np.add.reduceat(np.square(matrix), edges[:-1], axis=0), edges[:-1], axis=1)
-        names = [name for name, _ in layout]
-        norms = np.sqrt(squares)
-        columns: dict[str, Any] = {"feature": frames.ids(names, "feature_importance")}
-        return self._build(columns | {name: norms[:, place].copy() for place, name in enumerate(names)})
+        entries = [entry for side in sides for entry in made.inputs.layout(side, self._sides)]
+        if "given" in made.meeting:
+            entries.append((*GIVEN_SCORE, 1))
+        return [(entries, made.first_cross(self._parameters["arena"], sum(width for _, _, width in entries)))]
 
     # --- one file -----------------------------------------------------------------------------------------------------
 

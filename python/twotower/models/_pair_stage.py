@@ -12,7 +12,7 @@ from twotower import frames
 from twotower._core import core
 from twotower.errors import DataError, count_of
 from twotower.interactions import Encoded
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given, GivenToEach
 from twotower.models._candidate_exam import CandidateExam, users_to_measure
 from twotower.models._columns import history_of
 from twotower.models._cross_fit import Examples, Fold
@@ -62,13 +62,24 @@ class PairStage(ModelStage):
         # The ranker's item vectors in the retriever's order, and the ones that they were taken from.
         self._taken: tuple[Array, Array] | None = None
 
+    @property
+    def reads_scores(self) -> bool:
+        """Whether the retriever's score is read with each pair."""
+        return "given" in self.ranker._architecture.meeting
+
     def score(
-        self, user_rows: Array, item_rows: Array, scores: Array, ranks: Array, where: str, num_threads: int
+        self,
+        user_rows: Array,
+        item_rows: Array,
+        scores: Array,
+        ranks: Array,
+        where: str,
+        num_threads: int,
+        moments: Given | None = None,
     ) -> Array:
-        given = self.scale(scores) if "given" in self.ranker._architecture.meeting else None
-        found: Array = self.ranker._raw_scores(
-            self.user_rows[user_rows], self.item_rows[item_rows], num_threads=num_threads, given=given
-        )
+        rows = self.user_rows[user_rows], self.item_rows[item_rows]
+        given = self.scale(scores) if self.reads_scores else None
+        found: Array = self.ranker._raw_scores(*rows, num_threads=num_threads, moments=moments, given=given)
         return found
 
     def linked(self, scores: Array) -> Array:
@@ -98,14 +109,15 @@ class PairStage(ModelStage):
         retriever : DotProductRecommender
             One that this stage `follows`.
         asked : Asked (n)
-            Known users.
+            Known users, with what is given to each stage.
         candidates, k : int
         left_out : dict
             The filters of `ItemIndex.top_k`.
         num_threads : int
         """
-        index, queries = retriever._search(asked, num_threads)
-        users = Asked.known(self.ranker._users, self.user_rows[asked.rows])
+        first, second = (GivenToEach.part_of(asked.given, place) for place in (0, 1))
+        index, queries = retriever._search(replace(asked, given=first), num_threads)
+        users = Asked.known(self.ranker._users, self.user_rows[asked.rows], second)
         rows, scores = core.retrieve_and_rank(
             index,
             queries,
@@ -188,6 +200,10 @@ def fit_pairs(
     vectors = _turned_vectors(retriever, folds)
     pools = (*examples.pools, None)
     exam, learned = _exam(pairs, folds, examples, scale, seed, reads_scores=given[0] is not None)
+    if exam is not None and getattr(ranker, "context_features", None):
+        asked = examples.rows[np.isin(examples.rows, learned, invert=True)]
+        asked = asked if pairs.weights is None else asked[pairs.weights[asked] > 0]
+        exam = exam.by_moment(table, asked, pairs.user_rows[asked], pairs.item_rows[asked])
 
     def extras(reading: Reading) -> PairExtras:
         _check_same_ids(retriever, reading)
@@ -203,12 +219,18 @@ def fit_pairs(
         ranker._encoded_items = ranker._fitted().item_vectors(ranker._num_threads("fit"))
     if exam is None:
         return scale, None
-    own = ranker._curve[exam.label][ranker.best_epoch_ - 1]
-    return scale, (exam.retriever_score(ranker._num_threads("fit")), own)
+    reached = ranker._curve[exam.label][ranker.best_epoch_ - 1]
+    return scale, (exam.retriever_score(ranker._num_threads("fit")), reached)
 
 
 def _exam(
-    pairs: Encoded, folds: list[Fold], examples: Examples, scale: Scale, seed: int, *, reads_scores: bool
+    pairs: Encoded,
+    folds: list[Fold],
+    examples: Examples,
+    scale: Scale,
+    seed: int,
+    *,
+    reads_scores: bool,
 ) -> tuple[CandidateExam | None, Array]:
     """What the epochs are measured by, if users can be spared for it, and the rows of the table that are learned from."""
     owners = pairs.user_rows[examples.rows]
@@ -247,7 +269,8 @@ def _check_same_ids(retriever: Recommender, reading: Reading) -> None:
 
 def _given(retriever: Recommender, folds: list[Fold], scale: Scale) -> tuple[Array | None, Array | None]:
     """Vectors whose dot product is the scaled score of the fold that a user belongs to: a block of columns a fold."""
-    known = [score_vectors(fold.retriever) for fold in folds]
+    num_threads = retriever._num_threads("fit")
+    known = [score_vectors(fold.retriever, fold.own_users, num_threads, fold.given) for fold in folds]
     if any(vectors is None for vectors in known):
         return None, None
     num_users, num_items = retriever._users.size, retriever._items.size
@@ -256,7 +279,7 @@ def _given(retriever: Recommender, folds: list[Fold], scale: Scale) -> tuple[Arr
         assert vectors is not None
         of_users, of_items = vectors
         users = np.zeros((num_users, of_users.shape[1]))
-        users[fold.candidates.users] = of_users[fold.own_users] / scale.deviation
+        users[fold.candidates.users] = of_users / scale.deviation
         items = np.zeros((num_items, of_items.shape[1]))
         items[fold.own_items >= 0] = of_items[fold.own_items[fold.own_items >= 0]]
         user_blocks.append(users)
@@ -265,13 +288,12 @@ def _given(retriever: Recommender, folds: list[Fold], scale: Scale) -> tuple[Arr
 
 
 def _own_vectors(retriever: Recommender) -> tuple[Array, Array]:
-    """Vectors of users and items without biases."""
+    """Vectors of users and items without biases; of users at no moment, since they are kept for all."""
     assert isinstance(retriever, DotProductRecommender)
-    width = retriever._similarity_width
-    return tuple(
-        np.ascontiguousarray(vectors[:, :width])
-        for vectors in (retriever.user_embeddings(), retriever.item_embeddings())
-    )  # type: ignore[return-value]
+    width, count = retriever._similarity_width, retriever._users.size
+    everyone, given = np.arange(count, dtype=np.int32), retriever._no_moment(count)
+    users = retriever._all_user_vectors(everyone, retriever._num_threads("fit"), given)
+    return tuple(np.ascontiguousarray(vectors[:, :width]) for vectors in (users, retriever._item_vectors_))  # type: ignore[return-value]
 
 
 def _turned_vectors(retriever: Recommender, folds: list[Fold]) -> tuple[Array | None, Array | None]:
@@ -293,12 +315,14 @@ def _turned_vectors(retriever: Recommender, folds: list[Fold]) -> tuple[Array | 
 # --- vectors of retrievers ----------------------------------------------------------------------------------------------------------
 
 
-def score_vectors(retriever: Recommender) -> tuple[Array, Array] | None:
-    """Vectors of all users and items whose dot products are the scores; None where there are none."""
+def score_vectors(
+    retriever: Recommender, user_rows: Array, num_threads: int, given: Given | None = None
+) -> tuple[Array, Array] | None:
+    """Vectors of users, int32 (n,), and of all items, whose dot products are the scores; None where there are none."""
     if isinstance(retriever, DotProductRecommender):
-        return retriever.user_embeddings(), retriever.item_embeddings()
+        return retriever._all_user_vectors(user_rows, num_threads, given), retriever._item_vectors_
     if isinstance(retriever, Popularity) and retriever.by is None:
-        return np.ones((retriever._users.size, 1), dtype=np.float32), retriever._scores[:, None]
+        return np.ones((len(user_rows), 1), dtype=np.float32), retriever._scores[:, None]
     return None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from twotower._core import core
 from twotower.models._inputs import InputPlan, Tables, Widths
 from twotower.models._sides import Sides
-from twotower.models._towers import hidden_layers
+from twotower.models._towers import cross_matrix, hidden_layers
 
 MEETINGS = ("vectors", "product", "dot", "given", "sum")
 
@@ -161,11 +161,7 @@ class PairArchitecture:
         count, end = self.cross_layers * ((2 * rank if rank else width) * width + width), width
         for hidden in self.hidden:
             count, end = count + end * hidden + hidden + (2 * hidden if self.layer_norm else 0), hidden
-        head = arena[arena.size - (count + end + 1) :].astype(np.float64)
-        if not rank:
-            return head[: width * width].reshape(width, width)
-        left, right = head[: width * rank].reshape(width, rank), head[width * rank : 2 * width * rank]
-        return left @ right.reshape(rank, width)
+        return cross_matrix(arena[arena.size - (count + end + 1) :], width, rank)
 
     def build(self, sides: Sides) -> core.PairScorer:
         """Make the core's model with its first parameters."""
@@ -174,7 +170,7 @@ class PairArchitecture:
         towers, widths, biases = [], [], []
         for side in (sides.users, sides.items):
             towers.append(plan.tower(side, sides, tables, streams, lambda width: self.tower_layers(width, streams)))
-            joined = sum(width for _, width in plan.layout(side, sides)) if self.concatenates else self.dim
+            joined = sum(width for _, _, width in plan.layout(side, sides)) if self.concatenates else self.dim
             widths.append(self.tower_width(joined))
             biases.append(linear.linear(side, sides, tables) if self.biases else None)
         return core.PairScorer(

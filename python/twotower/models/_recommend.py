@@ -17,6 +17,7 @@ from twotower.models import _eligibility
 from twotower.models._asked import Asked, Given, Question
 from twotower.models._listing import Listing
 from twotower.models._options import (
+    NotOffered,
     check_choice,
     check_column_name,
     check_count,
@@ -47,7 +48,9 @@ class Recommender(Remembering):
     - `_state()` and `_restore(meta, arrays)` for its own learned parts; ids, seen pairs, counts, the items' columns,
       removed items and options are kept here;
     - where it can serve users that were not there in `fit`: `_serves_unknown` and `_read_users(frame, rows, ...)`;
-    - where its scores are ratings: `_predicts`, the name of the column.
+    - where its scores are ratings: `_predicts`, the name of the column;
+    - where its scores depend on columns of the interaction: `_has_context`, `_read_moments(frame, ...)`, and `moments` of
+      `_score_pairs`.
 
     Attributes
     ----------
@@ -88,8 +91,17 @@ class Recommender(Remembering):
         """
         return None
 
+    @property
+    def _has_context(self) -> bool:
+        """Whether scores depend on columns of the interaction."""
+        return False
+
+    def _no_moment(self, count: int) -> Given | None:
+        """Nothing known of the moment, for some users; None where a model has no context."""
+        return None
+
     def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
-        """Read the moments at which users are asked, one row of interactions a user; None where a model has no context."""
+        """Read the moments of interactions, one entry a row; None where the model or the frame has no context."""
         return None
 
     def _top_k(
@@ -114,8 +126,13 @@ class Recommender(Remembering):
         """
         raise NotImplementedError
 
-    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
-        """Scores float32 (n,) of pairs of known rows, int32 (n,) each; the bits that `_top_k` gives."""
+    def _score_pairs(
+        self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int, moments: Given | None = None
+    ) -> np.ndarray:
+        """Scores float32 (n,) of pairs of known rows, int32 (n,) each; the bits that `_top_k` gives.
+
+        `moments` is what `_read_moments` read, an entry a pair, and None for a model without context.
+        """
         raise NotImplementedError
 
     def _filter_arguments(self, asked: Asked, filters: Filters, *, filter_seen: bool) -> dict[str, Any]:
@@ -252,38 +269,43 @@ class Recommender(Remembering):
         Parameters
         ----------
         pairs : DataFrame
-            With `user_col` and `item_col`; other columns are not looked at.
+            With `user_col` and `item_col`, and the columns of the context where a model has some: each row is scored at its own
+            moment. What the frame lacks of these is as in `recommend`: a Timestamp is now, everything else missing. Other
+            columns are not looked at.
         on_unknown : {"raise", "nan"}
             Pairs whose user or item the model does not know, or whose item was removed: an error, or NaN.
 
         Returns
         -------
         float32 (rows of `pairs`,)
-            Larger is better; the bits that `recommend` gives for the pair. Seen pairs have scores too.
+            Larger is better; the bits that `recommend` gives for the pair at that moment. Seen pairs have scores too.
 
         Raises
         ------
         NotFittedError, SchemaError, UnknownIdError
-            Before `fit`; a column is missing; an id is unknown and `on_unknown` is "raise".
+            Before `fit`; a column is missing or, of the context, of another dtype than in `fit`; an id is unknown and
+            `on_unknown` is "raise".
         """
         self._check_fitted("predict")
         check_choice("predict", "on_unknown", on_unknown, ("raise", "nan"))
         table = frames.table(pairs, "predict: pairs")
-        cure = "leave these pairs out, or pass on_unknown='nan'"
-        what = [f"predict: column {column!r} of pairs" for column in (self.user_col, self.item_col)]
-        users, items = (
-            frames.ids(frames.column(table, column, "predict: pairs"), place)
-            for column, place in zip((self.user_col, self.item_col), what, strict=True)
-        )
-        if on_unknown == "raise":
-            user_rows = self._users.encode_known(users, what[0], cure)
-            item_rows = self._known_items(items, what[1], cure)
-        else:
-            user_rows, item_rows = self._users.encode(users, what[0]), self._item_rows(items, what[1])
+        cure = "leave these pairs out, or pass on_unknown='nan'" if on_unknown == "raise" else None
+        user_rows, item_rows = self._pair_rows(table, "predict", "pairs", cure)
         known = np.flatnonzero((user_rows >= 0) & (item_rows >= 0))
         scores = np.full(len(user_rows), np.nan, dtype=np.float32)
-        scores[known] = self._score_pairs(user_rows[known], item_rows[known], num_threads=self._num_threads("predict"))
+        moments = self._read_moments(table, "predict: pairs")
+        scores[known] = self._score_pairs(
+            user_rows[known],
+            item_rows[known],
+            num_threads=self._num_threads("predict"),
+            moments=None if moments is None else moments.take(known),
+        )
         return scores
+
+    # Of models that look at features; see `_importance.py`.
+    feature_importance: Any = NotOffered(
+        "learns from the interactions alone and has no features to weigh; use a TwoTower or a Ranker"
+    )
 
     # --- options ------------------------------------------------------------------------------------------------------
 
@@ -306,6 +328,11 @@ class Recommender(Remembering):
 
     def _num_threads(self, where: str) -> int:
         return check_n_jobs(where, self.n_jobs)
+
+    @property
+    def _time_column(self) -> str | None:
+        """The column of times of the interactions, where the model was told of one."""
+        return getattr(self, "time_col", None)
 
     # --- whom to serve ------------------------------------------------------------------------------------------------
 

@@ -135,6 +135,26 @@ class Remembering(Estimator):
         cure = f"leave them out, or fit with these {side}s"
         return vocabulary.encode_known(ids, what, cure) if side == "user" else self._known_items(ids, what, cure)
 
+    def _pair_rows(self, table: frames.Frame, where: str, name: str, cure: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Find the rows, int32 (n,) each, of the users and the items of a frame of pairs.
+
+        Parameters
+        ----------
+        table : narwhals.DataFrame (n rows)
+        where, name : str
+            The method and its argument, for messages.
+        cure : str or None
+            What helps where an id is unknown or an item was removed, which is an error then; None: its row is -1.
+        """
+        what = [f"{where}: column {column!r} of {name}" for column in (self.user_col, self.item_col)]
+        users, items = (
+            frames.ids(frames.column(table, column, f"{where}: {name}"), place)
+            for column, place in zip((self.user_col, self.item_col), what, strict=True)
+        )
+        if cure is None:
+            return self._users.encode(users, what[0]), self._item_rows(items, what[1])
+        return self._users.encode_known(users, what[0], cure), self._known_items(items, what[1], cure)
+
     def _item_rows(self, ids: IdColumn, what: str) -> np.ndarray:
         """Find the rows, int32, of items; -1 where an item is unknown or was removed."""
         rows = self._items.encode(ids, what)

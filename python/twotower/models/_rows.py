@@ -37,6 +37,33 @@ def length(column: Encoded) -> int:
     return len(column.offsets) - 1 if isinstance(column, EncodedBags) else len(column.values)
 
 
+def distinct(columns: Sequence[Encoded], rows: int) -> tuple[Array, Array]:
+    """Find the rows that differ.
+
+    Parameters
+    ----------
+    columns : sequence of Encoded (n rows)
+    rows : int
+        n.
+
+    Returns
+    -------
+    first, of_row : int64 (m,), int64 (n,)
+        Positions of different rows, and which of them each row is. Where a column has lists every row is one of its own: to
+        compare them would cost more than it saves.
+    """
+    found = np.zeros(rows, dtype=np.int64)
+    for column in columns:
+        if isinstance(column, EncodedBags):
+            return np.arange(rows), np.arange(rows)
+        values = column.codes if isinstance(column, EncodedCodes) else column.values
+        # As bits, so that a missing number is like another.
+        codes = np.unique(values.view(np.int32), axis=0, return_inverse=True)[1].reshape(-1)
+        found = np.unique(found * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1]
+    first = np.unique(found, return_index=True)[1]
+    return first, found
+
+
 def arrays(column: Encoded) -> dict[str, Array]:
     """The arrays of a column by name."""
     values = {field.name: getattr(column, field.name) for field in fields(column)}

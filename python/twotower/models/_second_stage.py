@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from twotower.errors import SchemaError, UnknownIdError
+from twotower.models._asked import Given
 from twotower.models._cross_fit import Candidates
 from twotower.models._recommend import Recommender
 from twotower.vocabulary import Vocabulary
@@ -21,7 +22,14 @@ class SecondStage:
     reads_ranks: ClassVar[bool] = False
 
     def score(
-        self, user_rows: Array, item_rows: Array, scores: Array, ranks: Array, where: str, num_threads: int
+        self,
+        user_rows: Array,
+        item_rows: Array,
+        scores: Array,
+        ranks: Array,
+        where: str,
+        num_threads: int,
+        moments: Given | None = None,
     ) -> Array:
         """Scores float32 (n,) of candidates, before `linked`.
 
@@ -34,6 +42,8 @@ class SecondStage:
         where : str
             Start of messages.
         num_threads : int
+        moments : Given (n), optional
+            What `ranker._read_moments` read.
         """
         raise NotImplementedError
 
@@ -41,11 +51,12 @@ class SecondStage:
         """What scores become at the very end; never falls where they rise, and minus infinity stays."""
         return scores
 
-    def ranked(self, found: Candidates, k: int, num_threads: int) -> tuple[Array, Array]:
-        """The k best of candidates; rows and scores as `Recommender._top_k`."""
+    def ranked(self, found: Candidates, k: int, num_threads: int, moments: Given | None = None) -> tuple[Array, Array]:
+        """The k best of candidates; `moments` of their users; rows and scores as `Recommender._top_k`."""
         places, items, scores, ranks = found.pairs()
+        at = None if moments is None else moments.take(places)
         raw = np.full(found.rows.shape, -np.inf, dtype=np.float32)
-        raw[found.rows >= 0] = self.score(found.users[places], items, scores, ranks, "recommend", num_threads)
+        raw[found.rows >= 0] = self.score(found.users[places], items, scores, ranks, "recommend", num_threads, at)
         rows, best = best_of(found, raw, k)
         return rows, self.linked(best)
 
@@ -82,10 +93,17 @@ class ModelStage(SecondStage):
         return ranker is self.ranker and ranker._users is self._known[0] and ranker._items is self._known[1]
 
     def score(
-        self, user_rows: Array, item_rows: Array, scores: Array, ranks: Array, where: str, num_threads: int
+        self,
+        user_rows: Array,
+        item_rows: Array,
+        scores: Array,
+        ranks: Array,
+        where: str,
+        num_threads: int,
+        moments: Given | None = None,
     ) -> Array:
         found: Array = self.ranker._score_pairs(
-            self.user_rows[user_rows], self.item_rows[item_rows], num_threads=num_threads
+            self.user_rows[user_rows], self.item_rows[item_rows], num_threads=num_threads, moments=moments
         )
         return found
 

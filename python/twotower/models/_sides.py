@@ -122,6 +122,13 @@ class Side:
         """Rows of which nothing is known."""
         return [part.nothing(rows) for part in self.encoder.parts]
 
+    def without(self, column: str, encoded: Sequence[Encoded], rows: int, order: Array | None) -> list[Encoded]:
+        """Take a column out of `rows` encoded rows: its values change places by `order`, (rows,), or are missing for all."""
+        return [
+            values if part.column.column != column else part.nothing(rows) if order is None else values.take(order)
+            for part, values in zip(self.encoder.parts, encoded, strict=True)
+        ]
+
     def token_tables(self) -> list[core.FeatureTable]:
         """One table a text that is read in order: its tokens, each in its own row."""
         tables = []

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+import numpy as np
+
 from twotower._core import core
 from twotower.models._inputs import InputPlan, Tables, Widths
-from twotower.models._sides import Sides
+from twotower.models._sides import Side, Sides
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,35 @@ class Architecture:
             seed=self.seed,
         )
 
+    # --- the first cross layers -----------------------------------------------------------------------------------------
+
+    def first_crosses(self, arena: np.ndarray, sides: Sides) -> list[np.ndarray]:
+        """Take the matrix W (width, width) of each tower's first cross layer out of a model's arena, the user's first."""
+        begins = (0, self._arena_of(sides.users, sides))
+        found = []
+        for begin, side in zip(begins, (sides.users, sides.items), strict=True):
+            width = sum(width for _, _, width in self.inputs.layout(side, sides))
+            numbers = arena[begin + self.inputs.arena_of_inputs(side, sides) :]
+            found.append(cross_matrix(numbers, width, self.cross_rank or 0))
+        return found
+
+    def _arena_of(self, side: Side, sides: Sides) -> int:
+        """How many numbers of the arena a tower takes: as the core says of one beside which there is nothing else."""
+        tables, streams = Tables(), count()
+        tower = self.inputs.tower(side, sides, tables, streams, lambda width: self._layers(width, streams))
+        nothing = core.Input.embedding(0, tables.add("nothing", 1, self.dim, ""), self.dim)
+        model = core.TwoTower(
+            query=tower,
+            item=core.Tower(inputs=[nothing], concatenate=False, width=self.dim, layers=[]),
+            tables=[(name, 1, width) for name, _, width in tables.specs],
+            temperature=1.0,
+            item_bias=False,
+            bias_rows=0,
+            deviation=0.01,
+            seed=0,
+        )
+        return int(model.parameters()["arena"].size)
+
     # --- layers -------------------------------------------------------------------------------------------------------
 
     def _layers(self, width: int, streams: Iterator[int]) -> list[core.Layer]:
@@ -113,3 +144,12 @@ def hidden_layers(
         layers += [core.Layer.residual(width, block)] if residual and number and width == next_width else block
         width = next_width
     return layers, width
+
+
+def cross_matrix(numbers: np.ndarray, width: int, rank: int) -> np.ndarray:
+    """The matrix W, float64 (width, width), of a cross layer whose parameters begin here: itself, or its two factors."""
+    if not rank:
+        return numbers[: width * width].reshape(width, width).astype(np.float64)
+    left, right = numbers[: 2 * width * rank].astype(np.float64).reshape(2, width * rank)
+    found: np.ndarray = left.reshape(width, rank) @ right.reshape(rank, width)
+    return found

@@ -40,6 +40,8 @@ class Validation:
         Users that could have been validated on; more than `users` where those are a sample.
     seen : (int64 (users + 1,), int32)
         What is left out of the lists.
+    allowed : uint8 (items,) or None
+        0 where an item is in no list.
     """
 
     users: np.ndarray
@@ -51,6 +53,7 @@ class Validation:
     label: str
     available: int
     seen: tuple[np.ndarray, np.ndarray]
+    allowed: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -63,10 +66,12 @@ class Validation:
         label: str,
         cutoff: int,
         seen: tuple[np.ndarray, np.ndarray],
+        allowed: np.ndarray | None = None,
+        most: int = USERS_TO_VALIDATE,
     ) -> Validation:
         """Group pairs by user; `item_rows` has -1 for items that the model does not know, which count but cannot be hit.
 
-        Beyond `USERS_TO_VALIDATE` users an evenly spaced part of them is taken, always the same.
+        Beyond `most` users, or `USERS_TO_VALIDATE`, an evenly spaced part of them is taken, always the same.
         """
         num_users, num_items = sizes
         # One more item stands for the unknown ones, so that they count (once a user); it is cut off again below.
@@ -75,7 +80,7 @@ class Validation:
         counts = np.bincount(owners, minlength=num_users)
         relevant = np.flatnonzero(counts)
         chosen = (
-            relevant[np.linspace(0, len(relevant) - 1, min(len(relevant), USERS_TO_VALIDATE)).astype(np.int64)]
+            relevant[np.linspace(0, len(relevant) - 1, min(len(relevant), most, USERS_TO_VALIDATE)).astype(np.int64)]
             if len(relevant)
             else relevant
         )
@@ -91,6 +96,7 @@ class Validation:
             label=label,
             available=len(relevant),
             seen=seen,
+            allowed=allowed,
         )
 
     @property
@@ -106,7 +112,11 @@ class Validation:
 
         def ranked(places: np.ndarray, seen: Lists) -> np.ndarray:
             rows: np.ndarray = packed.top_k(
-                user_vectors(places), min(self.cutoff, packed.rows), num_threads=num_threads, **seen.arguments("seen")
+                user_vectors(places),
+                min(self.cutoff, packed.rows),
+                num_threads=num_threads,
+                allowed=self.allowed,
+                **seen.arguments("seen"),
             )[0]
             return rows
 

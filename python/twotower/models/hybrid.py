@@ -10,15 +10,13 @@ import numpy as np
 from twotower import frames
 from twotower.errors import DataError, count_of
 from twotower.evaluation._metrics import PER_USER, parse
-from twotower.interactions import encode_interactions
 from twotower.item_lists import Filters, Lists
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given, GivenToEach, pair_passes
 from twotower.models._estimator import State
-from twotower.models._options import check_choice, check_number, named_options
-from twotower.models._reading import column_options
+from twotower.models._lesson import read_validation
+from twotower.models._options import NotOffered, check_choice, check_number, named_options
 from twotower.models._recommend import Recommender
 from twotower.models._score_tables import top_k_of_table
-from twotower.models._training import Validation
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -92,6 +90,10 @@ class Hybrid(Recommender, kind="hybrid"):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    feature_importance = NotOffered(
+        "has no features of its own; ask its models, as in blend.models[0].feature_importance(test)"
+    )
+
     # --- what is the models' ------------------------------------------------------------------------------------------
 
     def _common(self, option: str) -> Any:
@@ -116,6 +118,21 @@ class Hybrid(Recommender, kind="hybrid"):
     def min_rating(self) -> float | None:
         """The first model's."""
         return self._common("min_rating")  # type: ignore[no-any-return]
+
+    @property
+    def _has_context(self) -> bool:
+        return any(model._has_context for model in self.models)
+
+    @property
+    def _time_column(self) -> str | None:
+        return next((model._time_column for model in self.models if model._has_context), None)
+
+    def _read_users(self, frame: frames.Frame, rows: Array, where: str) -> Given | None:
+        # Histories that a frame brings are in rows of each model's own: of a blend's users it is the moment that counts.
+        return self._read_moments(frame, where)
+
+    def _read_moments(self, frame: frames.Frame, where: str) -> Given | None:
+        return GivenToEach.to_each(*(model._read_moments(frame, where) for model in self.models))
 
     # --- fit ----------------------------------------------------------------------------------------------------------
 
@@ -244,7 +261,8 @@ class Hybrid(Recommender, kind="hybrid"):
         Parameters
         ----------
         validation : DataFrame
-            As `tt.evaluate` takes a test. Users that the models do not know are passed over.
+            As `tt.evaluate` takes a test, and at the moments at which that asks. Users that the models do not know are passed
+            over.
         metric : str
             A metric of a user's list, such as "ndcg@10" or "recall@20".
         filter_seen : bool
@@ -301,36 +319,22 @@ class Hybrid(Recommender, kind="hybrid"):
             raise ValueError(
                 f"fit_weights: metric is {metric!r}, but must be one of a user's list, such as 'ndcg@10' or 'recall@20'"
             )
-        held_out = encode_interactions(
-            frames.table(validation, "fit_weights: validation"),
-            **column_options(self),
-            users=self._users,
-            items=self._items,
-            on_unknown="mark",
-            what="fit_weights: validation",
-        )
-        counted = held_out.user_rows >= 0
-        if held_out.weights is not None:
-            counted &= held_out.weights > 0
-        users = np.unique(held_out.user_rows[counted])
-        if not users.size:
-            raise DataError(
-                "fit_weights: validation has no relevant row of a user that the models know; split so that users are in both parts"
-            )
-        most = max(1, _SCORES_TO_FIT // (self._items.size * len(self.models)))
-        users = users[np.unique(np.linspace(0, len(users) - 1, min(len(users), most)).astype(np.int64))]
-        counted &= np.isin(held_out.user_rows, users)
-        exam = Validation.read(
-            held_out.user_rows[counted],
-            held_out.item_rows[counted],
-            sizes=(self._users.size, self._items.size),
-            metric=PER_USER[wanted.name],
-            label=wanted.label,
-            cutoff=wanted.cutoff,
-            seen=self._seen,
+        what = "fit_weights: validation"
+        table = frames.table(validation, what)
+        exam, first = read_validation(
+            self,
+            metric,
+            table,
+            self._users,
+            self._items,
+            self._seen,
+            what,
+            self._time_column,
+            most=max(1, _SCORES_TO_FIT // (self._items.size * len(self.models))),
         )
         num_threads = self._num_threads("fit_weights")
-        asked = Asked.known(self._users, exam.users)
+        # As `tt.evaluate` asks: each user at the moment of the first row.
+        asked = Asked.known(self._users, exam.users, self._read_moments(frames.take(table, first), what))
         passes = [self._parts(asked.take(places), num_threads) for places in self._passes_of(len(asked))]
         parts = [np.concatenate(of_model) for of_model in zip(*passes, strict=True)]
         depth = min(wanted.cutoff, self._items.size)
@@ -357,8 +361,8 @@ class Hybrid(Recommender, kind="hybrid"):
     def _parts(self, asked: Asked, num_threads: int) -> list[Array]:
         """What each model makes of every item for some users, float32 (n, items) in the rows of the blend."""
         size, found = self._items.size, []
-        for model, (users, items) in zip(self.models, self._rows, strict=True):
-            own = Asked.known(model._users, users[asked.rows])
+        for place, (model, (users, items)) in enumerate(zip(self.models, self._rows, strict=True)):
+            own = Asked.known(model._users, users[asked.rows], GivenToEach.part_of(asked.given, place))
             # TwoStage and the like have no more than their candidates: the rest stays 0.
             depth = min(getattr(model, "candidates", size), size)
             rows, scores = model._top_k(own, depth, filter_seen=False, filters=Filters(), num_threads=num_threads)
@@ -380,13 +384,15 @@ class Hybrid(Recommender, kind="hybrid"):
             rows[part], scores[part] = top_k_of_table(table, k, seen, filters.take(part))
         return rows, scores
 
-    def _score_pairs(self, user_rows: Array, item_rows: Array, *, num_threads: int) -> Array:
+    def _score_pairs(
+        self, user_rows: Array, item_rows: Array, *, num_threads: int, moments: Given | None = None
+    ) -> Array:
         scores, weights = np.empty(len(user_rows), dtype=np.float32), np.asarray(self.weights_)
-        users, of_pair = np.unique(user_rows, return_inverse=True)
-        for part in self._passes_of(len(users)):
-            table = _blended(self._parts(Asked.known(self._users, users[part]), num_threads), weights)
-            pairs = np.flatnonzero((of_pair >= part[0]) & (of_pair <= part[-1]))
-            scores[pairs] = table[of_pair[pairs] - part[0], item_rows[pairs]]
+        most = max(1, _SCORES_A_PASS // max(self._items.size, 1))
+        for first, pairs, of_pair in pair_passes(user_rows, moments, most):
+            given = None if moments is None else moments.take(first)
+            table = _blended(self._parts(Asked.known(self._users, user_rows[first], given), num_threads), weights)
+            scores[pairs] = table[of_pair, item_rows[pairs]]
         return scores
 
     # --- one file -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 
 from twotower._core import core
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given
 from twotower.models._choices import group_size, usual_batch, usual_rate
 from twotower.models._columns import Past
 from twotower.models._options import check_column_name, check_number, named_options
@@ -317,8 +317,7 @@ class MultiTask(DotPairModel, kind="multi_task"):
         return super()._top_k(asked, k, filter_seen=filter_seen, filters=filters, num_threads=num_threads)
 
     def _score_pairs(
-        self, user_rows: Array, item_rows: Array, *, num_threads: int, given: Array | None = None
+        self, user_rows: Array, item_rows: Array, *, num_threads: int, moments: Given | None = None
     ) -> Array:
-        if self._predicts is None:
-            return super(PairModel, self)._score_pairs(user_rows, item_rows, num_threads=num_threads)
-        return super()._score_pairs(user_rows, item_rows, num_threads=num_threads, given=given)
+        scored = super(PairModel, self)._score_pairs if self._predicts is None else super()._score_pairs
+        return scored(user_rows, item_rows, num_threads=num_threads, moments=moments)

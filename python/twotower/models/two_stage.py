@@ -12,16 +12,16 @@ from twotower import frames
 from twotower.errors import DataError
 from twotower.interactions import Encoded
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given, GivenToEach, askers
 from twotower.models._cross_fit import WAYS, Examples, Fold, cross_fitted
 from twotower.models._estimator import State, fresh
-from twotower.models._first_stage import Retrieving
 from twotower.models._frame_ranker import FrameRanker
 from twotower.models._options import check_choice, check_column_name, check_count, check_number, named_options
 from twotower.models._pair_model import PairModel
 from twotower.models._pair_stage import PairStage, Scale, check_learns_inside, fit_pairs
 from twotower.models._recommend import Recommender
 from twotower.models._second_stage import ModelStage, SecondStage, check_stages
+from twotower.models._stage_importance import WeighingStages
 from twotower.models.ranker import Ranker
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Array = np.ndarray
 _WORSE = 0.98
 
 
-class TwoStage(Retrieving, kind="two_stage"):
+class TwoStage(WeighingStages, kind="two_stage"):
     """Retrieve candidates with one model and rank them with another, which is trained inside the first one's candidates.
 
     A ranker that learned to tell films people saw from films drawn at random is of little help among the 500 that a
@@ -92,6 +92,9 @@ class TwoStage(Retrieving, kind="two_stage"):
     A `Ranker` adds what it learns to the retriever's score. A tenth of the users with held-out positives (of few users more, of
     very few none) is kept from it to measure its epochs by: the best one is kept, `ranker.learning_curve_` shows them, and `fit`
     warns where even that one is clearly worse than the retriever's order.
+
+    A copy with a context is asked at the moment of a person's first held-out row, a `Ranker` with one is measured at the moment of
+    each; the vectors of users that a retriever gives are of no moment, whatever the hour of `fit` and of `recommend`.
 
     Vectors of the copies are turned into the axes of the final retriever's (orthogonal Procrustes), which leaves their
     products as they are. Scores are shifted and scaled to mean 0 and deviation 1 over the candidates. A retriever without
@@ -217,17 +220,13 @@ class TwoStage(Retrieving, kind="two_stage"):
         check_count("fit", "negatives", self.negatives)
         check_count("fit", "random_state", self.random_state, minimum=0)
         self._num_threads("fit")
-        if self.cross_fit in ("time", "last") and self._time_col is None:
+        if self.cross_fit in ("time", "last") and self._time_column is None:
             raise ValueError(
                 f'fit: cross_fit is {self.cross_fit!r}, but there is no column of times; pass time_col="timestamp", or '
                 'cross_fit="random"'
             )
         if isinstance(self.ranker, Ranker):
             check_learns_inside(self.ranker)
-
-    @property
-    def _time_col(self) -> str | None:
-        return self.time_col or self._of_retriever("time_col")
 
     def _cross_fitted(
         self, retriever: Recommender, table: frames.Frame, tables: dict[str, Any]
@@ -238,7 +237,7 @@ class TwoStage(Retrieving, kind="two_stage"):
             table,
             tables,
             way=self.cross_fit,
-            time_col=self._time_col,
+            time_col=self._time_column,
             holdout=self.holdout,
             folds=self.folds,
             candidates=self.candidates,
@@ -322,7 +321,7 @@ class TwoStage(Retrieving, kind="two_stage"):
             left_out = self.retriever._filter_arguments(asked, filters, filter_seen=filter_seen)
             return second.search(self.retriever, asked, width, k, left_out, num_threads)
         found = self._retrieved(asked, width, filter_seen=filter_seen, filters=filters, num_threads=num_threads)
-        return second.ranked(found, k, num_threads)
+        return second.ranked(found, k, num_threads, GivenToEach.part_of(asked.given, 1))
 
     def _among(
         self, asked: Asked, k: int, *, filter_seen: bool, filters: Filters, num_threads: int
@@ -331,26 +330,30 @@ class TwoStage(Retrieving, kind="two_stage"):
         width = min(self.candidates, self._items.size)
         rows, best = np.full((len(asked), width), -1, dtype=np.int32), np.full((len(asked), k), -1, dtype=np.int32)
         known = np.flatnonzero(asked.rows >= 0)
+        served = asked.take(known)
         found = self._retrieved(
-            asked.take(known), width, filter_seen=filter_seen, filters=filters.take(known), num_threads=num_threads
+            served, width, filter_seen=filter_seen, filters=filters.take(known), num_threads=num_threads
         )
         rows[known] = found.rows
         second, depth = self._second_stage("recommend"), min(k, width)
-        best[known, :depth] = second.ranked(found, depth, num_threads)[0]
+        best[known, :depth] = second.ranked(found, depth, num_threads, GivenToEach.part_of(served.given, 1))[0]
         return rows, best
 
-    def _score_pairs(self, user_rows: Array, item_rows: Array, *, num_threads: int) -> Array:
+    def _score_pairs(
+        self, user_rows: Array, item_rows: Array, *, num_threads: int, moments: Given | None = None
+    ) -> Array:
         second = self._second_stage("predict")
-        scores = self.retriever._score_pairs(user_rows, item_rows, num_threads=num_threads)
+        first_at, second_at = (GivenToEach.part_of(moments, place) for place in (0, 1))
+        scores = self.retriever._score_pairs(user_rows, item_rows, num_threads=num_threads, moments=first_at)
         ranks = np.zeros(len(user_rows), dtype=np.int64)
         if second.reads_ranks:
             # The place that each would have among the user's candidates.
-            users, of_pair = np.unique(user_rows, return_inverse=True)
-            asked, width = Asked.known(self._users, users), min(self.candidates, self._items.size)
-            filters = Filters(allowed=self._available)
+            first, of_pair = askers(user_rows, moments)
+            given, width = None if moments is None else moments.take(first), min(self.candidates, self._items.size)
+            asked, filters = Asked.known(self._users, user_rows[first], given), Filters(allowed=self._available)
             found = self._retrieved(asked, width, filter_seen=True, filters=filters, num_threads=num_threads)
             ranks = found.ranks_of(of_pair, item_rows, scores)
-        return second.linked(second.score(user_rows, item_rows, scores, ranks, "predict", num_threads))
+        return second.linked(second.score(user_rows, item_rows, scores, ranks, "predict", num_threads, second_at))
 
     # --- one file -----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from twotower import frames
 from twotower.interactions import check_learnable
 from twotower.models._asked import Asked
 from twotower.models._choices import architecture, check_options, choose
@@ -17,7 +18,9 @@ from twotower.models._explain import Explaining
 from twotower.models._fitted import Fitted
 from twotower.models._given import UsersGiven
 from twotower.models._growth import Growing
-from twotower.models._lesson import Lesson, read_exam, teach
+from twotower.models._importance import Weighing
+from twotower.models._inputs import Entry
+from twotower.models._lesson import Exam, Lesson, read_exam, teach
 from twotower.models._options import named_options
 from twotower.models._reading import read
 from twotower.models._towers import Architecture
@@ -25,7 +28,7 @@ from twotower.models._towers import Architecture
 _CHOSEN = ("temperature", "epochs", "batch_size", "group_size", "negatives", "learning_rate", "random_state")
 
 
-class TwoTower(Growing, Explaining, kind="two_tower"):
+class TwoTower(Growing, Explaining, Weighing, kind="two_tower"):
     """Retrieve items for users with a tower a side that meet in a dot product.
 
     Each side is an embedding of the id and of every feature (and, of a user, of the history and the context), summed (or
@@ -52,8 +55,8 @@ class TwoTower(Growing, Explaining, kind="two_tower"):
         `History()` adds what they had before (see Notes).
     context_features : list of column names or column kinds, optional
         Columns of the interactions that belong to the moment and enter on the side of the user, such as
-        `[Timestamp("timestamp", parts=("hour",))]`. At `recommend` they are taken from the frame of users where it has them;
-        otherwise a Timestamp is now and everything else is missing.
+        `[Timestamp("timestamp", parts=("hour",))]`. At `recommend` they are taken from the frame of users, at `predict` from that
+        of pairs, where it has them; otherwise a Timestamp is now and everything else is missing.
     dim : int, at least 1
         Width of the vectors.
     hidden : tuple of int
@@ -293,7 +296,16 @@ class TwoTower(Growing, Explaining, kind="two_tower"):
         exam = (
             None
             if eval_set is None
-            else read_exam(self, self.eval_metric, eval_set, pairs.users, pairs.items, sides, seen, "fit")
+            else read_exam(
+                self,
+                self.eval_metric,
+                frames.table(eval_set, "fit: eval_set"),
+                pairs.users,
+                pairs.items,
+                sides,
+                seen,
+                "fit: eval_set",
+            )
         )
         contexts = None if sides.contexts is None else sides.contexts.feature_table()
         lesson = Lesson(
@@ -331,6 +343,25 @@ class TwoTower(Growing, Explaining, kind="two_tower"):
     @property
     def _similarity_width(self) -> int:
         return int(self._architecture.dim)
+
+    # --- features -----------------------------------------------------------------------------------------------------
+
+    def _measure(self, test: frames.Frame, where: str) -> Exam:
+        ids, what = (self._users, self._items), f"{where}: test"
+        return read_exam(self, self.eval_metric, test, *ids, self._sides, self._seen, what, self._available)
+
+    def _first_crosses(self) -> list[tuple[list[Entry], np.ndarray]]:
+        if not self._architecture.cross_layers:
+            if "cross_layers" not in self._defaults():
+                return super()._first_crosses()
+            raise ValueError(
+                "feature_importance: method is 'cross', but this TwoTower has cross_layers=0; fit it with cross_layers=1, or use "
+                'method="permutation"'
+            )
+        sides = (self._sides.users, self._sides.items)
+        layouts = [self._architecture.inputs.layout(side, self._sides) for side in sides]
+        matrices = self._architecture.first_crosses(self._parameters["arena"], self._sides)
+        return list(zip(layouts, matrices, strict=True))
 
     # --- one file -----------------------------------------------------------------------------------------------------
 

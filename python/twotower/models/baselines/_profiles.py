@@ -10,7 +10,7 @@ import numpy as np
 
 from twotower._core import core
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given
 from twotower.models._estimator import State
 from twotower.models._recommend import Recommender
 from twotower.models.baselines._sparse import Sparse
@@ -70,7 +70,9 @@ class ProfileRecommender(Recommender):
         arguments = self._filter_arguments(asked, filters, filter_seen=filter_seen)
         return self._profiles.top_k(asked.rows, k, arguments, num_threads)
 
-    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
+    def _score_pairs(
+        self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int, moments: Given | None = None
+    ) -> np.ndarray:
         return self._profiles.score_pairs(user_rows, item_rows, num_threads)
 
     def _state(self) -> State:

@@ -9,7 +9,7 @@ import numpy as np
 
 from twotower._core import core
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given
 from twotower.models._estimator import State
 from twotower.models._options import check_number, named_options
 from twotower.models._recommend import Recommender
@@ -136,7 +136,9 @@ class BiasModel(Recommender, kind="bias"):
         )
         return rows, scores
 
-    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
+    def _score_pairs(
+        self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int, moments: Given | None = None
+    ) -> np.ndarray:
         return core.score_pairs(self._user_vectors, self._item_vectors, user_rows, item_rows, num_threads=num_threads)
 
     def _state(self) -> State:

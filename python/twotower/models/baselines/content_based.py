@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twotower.errors import SchemaError
-from twotower.models._options import named_options
+from twotower.models._options import NotOffered, named_options
 from twotower.models._reading import read
 from twotower.models.baselines._profiles import ProfileRecommender, Profiles
 from twotower.models.baselines._sparse import Sparse, positives
@@ -60,6 +60,10 @@ class ContentBased(ProfileRecommender, kind="content"):
     >>> tt.ContentBased(features=["genres"], n_jobs=1).fit(seen, items=films).recommend([7], k=1).item_id.tolist()
     [2]
     """
+
+    feature_importance = NotOffered(
+        "adds its columns up as they are; fit it again without one, features=[...], and compare with tt.evaluate"
+    )
 
     @named_options
     def __init__(

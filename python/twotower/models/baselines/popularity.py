@@ -12,7 +12,7 @@ from twotower._core import core
 from twotower.errors import DataError, SchemaError, count_of
 from twotower.features import seconds_of
 from twotower.item_lists import Filters
-from twotower.models._asked import Asked
+from twotower.models._asked import Asked, Given
 from twotower.models._estimator import State
 from twotower.models._options import check_choice, check_column_name, check_number, named_options
 from twotower.models._reading import Reading, read
@@ -177,7 +177,9 @@ class Popularity(Recommender, kind="popularity"):
         rows, scores = self._cache["scores"].top_k(ones, k, num_threads=num_threads, **arguments)
         return rows, scores
 
-    def _score_pairs(self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int) -> np.ndarray:
+    def _score_pairs(
+        self, user_rows: np.ndarray, item_rows: np.ndarray, *, num_threads: int, moments: Given | None = None
+    ) -> np.ndarray:
         if self._lists is not None:
             return self._lists.score_pairs(user_rows, item_rows, num_threads)
         scores: np.ndarray = self._scores[item_rows]
