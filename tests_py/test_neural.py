@@ -43,7 +43,7 @@ class TestCFNN(RecommenderConformance):
 @pytest.mark.parametrize("kind", [tt.NeuMF, tt.DeepNCF], ids=lambda kind: kind.__name__)
 def test_it_finds_the_two_tastes(kind: Any, loss: str) -> None:
     train, test = two_tastes()
-    model = kind(loss=loss, epochs=40, learning_rate=0.02, shrink=0.03, dropout=0.3, verbose=0).fit(train)
+    model = kind(loss=loss, epochs=40, learning_rate=0.02, shrink=0.01, dropout=0.3, verbose=0).fit(train)
     lists = model.recommend(k=5)
     own_taste = (lists.item_id >= 30) == (lists.user_id % 2 == 1)
     assert own_taste.mean() > 0.7

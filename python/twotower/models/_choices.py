@@ -117,11 +117,6 @@ def usual_rate(batch: int) -> float:
     return 0.01 if batch >= 4096 else 0.003
 
 
-def decay_a_step(share_an_epoch: float, positives: int, batch: int, learning_rate: float) -> float:
-    """The weight decay by which parameters shrink by so much an epoch, whatever its steps."""
-    return share_an_epoch / (max(positives / batch, 1) * learning_rate)
-
-
 def group_size(model: Any, sides: Sides) -> int:
     """How many rows of a user share a place in the batch."""
     history = sides.history

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from twotower.models._choices import decay_a_step, usual_batch
+from twotower.models._choices import usual_batch
 from twotower.models._options import check_choice, check_count
 from twotower.models._pair_lesson import PairPlan, training_options
 from twotower.models._pair_model import PairModel
@@ -16,8 +16,6 @@ from twotower.models._sides import Sides
 from twotower.models._targets import Targets, read_targets
 
 _LOSSES = ("logistic", "bpr", "softmax")
-# Of the networks: L2 of the vectors alone would make small vectors under large weights.
-_DECAY_AN_EPOCH = 0.2
 _GROUP = 16  # positives of a user that share a place in the batch
 
 
@@ -38,7 +36,6 @@ class OfIds(PairModel):
     eval_metric: str | None
     # Of the networks; a dot product has none.
     hidden: Sequence[int] = ()
-    weight_decay: float | None = 0.0
     _least_hidden: ClassVar[int] = 0
 
     def _check_options(self) -> None:
@@ -65,9 +62,7 @@ class OfIds(PairModel):
 
     def _settle(self, reading: Reading, targets: Targets, loss: str, negatives: int) -> PairPlan:
         seed = secrets.randbits(48) if self.random_state is None else int(self.random_state)
-        batch, decay = self.batch_size or usual_batch(reading.lists.num_positives), self.weight_decay
-        if decay is None:
-            decay = decay_a_step(_DECAY_AN_EPOCH, reading.lists.num_positives, batch, float(self.learning_rate))
+        batch = self.batch_size or usual_batch(reading.lists.num_positives)
         return PairPlan(
             self._make(seed, targets.offset),
             loss,
@@ -79,6 +74,6 @@ class OfIds(PairModel):
             group_size=_GROUP,
             learning_rate=float(self.learning_rate),
             eval_metric=self._measured_by,
-            chosen={"batch_size": batch, "random_state": seed} | ({"weight_decay": decay} if self.hidden else {}),
-            **training_options(self) | {"weight_decay": decay},
+            **training_options(self),
+            chosen={"batch_size": batch, "random_state": seed},
         )

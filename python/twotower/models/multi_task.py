@@ -131,7 +131,8 @@ class MultiTask(DotPairModel, kind="multi_task"):
     -----
     Vectors u and v of length 1. Retrieval: the loss of `TwoTower` on `<u, v> / temperature + b`. Rating: squared error of
     `mean + b_u + b_i + mlp([u, v, u * v])`, whose biases are of ids and features. The gradients of both, weighted, are added
-    where they meet, at the towers' vectors.
+    where they meet, at the towers' vectors. Retrieval keeps the ratings from overfitting: with `retrieval_weight=0` they do, and
+    `RatingModel` is the better model of ratings alone.
 
     Examples
     --------

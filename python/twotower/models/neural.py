@@ -35,16 +35,14 @@ class NeuMF(OfIds, kind="neumf"):
     epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
         See `MatrixFactorization`; `shrink` is of what the towers give: the multiplied vectors and each side's half of the
         network's first layer.
-    weight_decay : float, at least 0, optional
-        AdamW's, of everything. None takes what an epoch shrinks the parameters by: a fifth, whatever its steps. Without it the
-        network overfits, however short the vectors are held: its own weights make up for that.
+    weight_decay : float, at least 0
+        AdamW's, of everything. Without it the network overfits, however short the vectors are held: its own weights make up for
+        that.
 
     Attributes
     ----------
-    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_
-        See `TwoTower`.
-    batch_size_, weight_decay_, random_state_
-        What was used where an option was None.
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
+        See `MatrixFactorization`.
 
     Notes
     -----
@@ -86,7 +84,7 @@ class NeuMF(OfIds, kind="neumf"):
         learning_rate: float = 0.005,
         shrink: float = 0.0,
         bias_shrink: float = 0.0,
-        weight_decay: float | None = None,
+        weight_decay: float = 0.2,
         eval_metric: str = "ndcg@10",
         patience: int | None = 5,
         random_state: int | None = 0,
@@ -149,13 +147,13 @@ class DeepNCF(OfIds, kind="deep_ncf"):
         See `NeuMF`.
     epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
         See `MatrixFactorization`.
-    weight_decay : float, at least 0, optional
+    weight_decay : float, at least 0
         See `NeuMF`.
 
     Attributes
     ----------
-    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, weight_decay_, random_state_
-        See `NeuMF`.
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
+        See `MatrixFactorization`.
 
     Notes
     -----
@@ -192,9 +190,9 @@ class DeepNCF(OfIds, kind="deep_ncf"):
         epochs: int = 10,
         batch_size: int | None = None,
         learning_rate: float = 0.005,
-        shrink: float = 0.0,
+        shrink: float = 0.003,
         bias_shrink: float = 0.0,
-        weight_decay: float | None = None,
+        weight_decay: float = 0.2,
         eval_metric: str = "ndcg@10",
         patience: int | None = 5,
         random_state: int | None = 0,
@@ -262,13 +260,13 @@ class CFNN(DeepNCF, kind="cfnn"):
         See `NeuMF`.
     epochs, batch_size, learning_rate, shrink, bias_shrink, eval_metric, patience, random_state, n_jobs, verbose
         See `MatrixFactorization`; where ratings are predicted an `eval_metric` of None is "rmse", else "ndcg@10".
-    weight_decay : float, at least 0, optional
+    weight_decay : float, at least 0
         See `NeuMF`.
 
     Attributes
     ----------
-    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, weight_decay_, random_state_
-        See `NeuMF`.
+    user_ids_, item_ids_, history_, schema_, learning_curve_, best_epoch_, batch_size_, random_state_
+        See `MatrixFactorization`.
 
     Notes
     -----
@@ -306,7 +304,7 @@ class CFNN(DeepNCF, kind="cfnn"):
         learning_rate: float = 0.003,
         shrink: float = 0.02,
         bias_shrink: float = 0.005,
-        weight_decay: float | None = None,
+        weight_decay: float = 1.0,
         eval_metric: str | None = None,
         patience: int | None = 5,
         random_state: int | None = 0,

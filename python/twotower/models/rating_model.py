@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from twotower.errors import SchemaError
-from twotower.models._choices import decay_a_step
 from twotower.models._columns import history_of
 from twotower.models._options import check_column_name, check_flag, named_options
 from twotower.models._pair_lesson import PairPlan, training_options
@@ -161,9 +160,10 @@ class RatingModel(DotPairModel, kind="rating_model"):
     def _plan(self, reading: Reading, sides: Sides) -> PairPlan:
         targets = read_targets(reading.pairs.ratings, self.target, "mse", check_range(self.rating_range))
         seed = secrets.randbits(48) if self.random_state is None else int(self.random_state)
-        decay = self.weight_decay
-        if decay is None:
-            decay = decay_a_step(_DECAY_AN_EPOCH, reading.lists.num_positives, self.batch_size, self.learning_rate)
+        steps = reading.lists.num_positives / self.batch_size
+        decay = (
+            _DECAY_AN_EPOCH / (max(steps, 1) * self.learning_rate) if self.weight_decay is None else self.weight_decay
+        )
         chosen: dict[str, Any] = {"random_state": seed, "weight_decay": decay}
         architecture = PairArchitecture(
             dim=self.dim,
