@@ -146,9 +146,7 @@ def timed(fit: Callable[[], Any]) -> tuple[Any, float]:
 # --- the programs -----------------------------------------------------------------------------------------------------
 
 
-def argument_parser(
-    description: str | None, parts: Sequence[str] = ("test", "valid")
-) -> argparse.ArgumentParser:
+def argument_parser(description: str | None, parts: Sequence[str] = ("test", "valid")) -> argparse.ArgumentParser:
     """The options that these programs have; the first of the parts is measured unless another is asked for."""
     parser = common.argument_parser(description)
     parser.add_argument("--data", type=Path, default=readers.data_folder(), help="folder of the archives")

@@ -98,15 +98,26 @@ def test_epochs_are_measured_and_the_best_is_kept(tmp_path: Any) -> None:
     assert tt.load(tmp_path / "two.tt").holdout_ndcg_ == two.holdout_ndcg_
 
 
-def test_a_ranker_that_spoils_the_order_is_told_of() -> None:
+def test_a_ranker_that_spoils_the_order_is_not_followed() -> None:
+    # Without time there is nothing that the retriever does not know.
+    two = stages(learning_rate=30.0, epochs=1).set_params(cross_fit="random")
     with pytest.warns(
         UserWarning,
-        match=r"^fit: the ranker's order is worse than the retriever's own: ndcg@10 0\.\d{4} against 0\.\d{4} among the "
-        r"candidates of users it did not learn from; give it a smaller network, a larger holdout or more folds, or use the "
-        r"retriever alone$",
+        match=r"^fit: the ranker's order is no better than the retriever's own: ndcg@10 0\.\d{4} against 0\.\d{4} among the "
+        r"candidates of users it did not learn from; the retriever is followed; give it a smaller network, a larger holdout "
+        r"or more folds, or use the retriever alone$",
     ):
-        # Without time there is nothing that the retriever does not know.
-        stages(learning_rate=30.0, epochs=1).set_params(cross_fit="random").fit(late())
+        two.fit(late())
+    users = list(range(20))
+    assert two.recommend(users, k=9).item_id.tolist() == two.retriever.recommend(users, k=9).item_id.tolist()
+    assert two.holdout_ndcg_[1] < two.holdout_ndcg_[0]
+
+
+def test_a_ranker_that_cannot_read_the_score_stays() -> None:
+    two = stages(learning_rate=30.0, epochs=1).set_params(cross_fit="random", retriever=tt.ItemKNN())
+    with pytest.warns(UserWarning, match=r"users it did not learn from; give it a smaller network"):
+        two.fit(late())
+    assert any(values.any() for values in two.ranker._parameters.values())
 
 
 def test_few_users_are_all_learned_from() -> None:

@@ -192,7 +192,8 @@ def fit_pairs(
     Scale
         Of the scores that it reads.
     (float, float) or None
-        NDCG@10 among the candidates of users that it did not learn from, in the retriever's order and in its own.
+        NDCG@10 among the candidates of users that it did not learn from, in the retriever's order and in its own. Where the
+        second is not above the first, what it learned is thrown away if that leaves the retriever's score.
     """
     found = np.concatenate([fold.candidates.scores[fold.candidates.rows >= 0] for fold in folds])
     scale = Scale.of(found)
@@ -211,16 +212,19 @@ def fit_pairs(
 
     part = frames.take(table, learned).to_native()
     ranker._fit(part, _table_of(retriever, "user", users), _table_of(retriever, "item", items), None, extras)
+    num_threads = ranker._num_threads("fit")
+    figures = None
+    if exam is not None:
+        figures = (exam.retriever_score(num_threads), ranker._curve[exam.label][ranker.best_epoch_ - 1])
+        if exam.given is not None and figures[1] <= figures[0]:
+            ranker._parameters = {name: np.zeros_like(values) for name, values in ranker._parameters.items()}
     if vectors[0] is not None:
         # From here on those of the final retriever.
         own = _own_vectors(retriever)
         ranker._sides = PairExtras(user_vectors=own[0], item_vectors=own[1]).added_to(ranker._sides)
-        ranker._cache.pop("fitted")
-        ranker._encoded_items = ranker._fitted().item_vectors(ranker._num_threads("fit"))
-    if exam is None:
-        return scale, None
-    reached = ranker._curve[exam.label][ranker.best_epoch_ - 1]
-    return scale, (exam.retriever_score(ranker._num_threads("fit")), reached)
+    ranker._cache.pop("fitted")
+    ranker._encoded_items = ranker._fitted().item_vectors(num_threads)
+    return scale, figures
 
 
 def _exam(

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
-# Less than this share of the retriever's NDCG is worse than luck makes of some hundred users.
-_WORSE = 0.98
-
 
 class TwoStage(WeighingStages, kind="two_stage"):
     """Retrieve candidates with one model and rank them with another, which is trained inside the first one's candidates.
@@ -90,8 +87,9 @@ class TwoStage(WeighingStages, kind="two_stage"):
     about to become popular; "random" also learns to find what stood between known rows, not what comes after them.
 
     A `Ranker` adds what it learns to the retriever's score. A tenth of the users with held-out positives (of few users more, of
-    very few none) is kept from it to measure its epochs by: the best one is kept, `ranker.learning_curve_` shows them, and `fit`
-    warns where even that one is clearly worse than the retriever's order.
+    very few none) is kept from it to measure its epochs by: the best one is kept, and `ranker.learning_curve_` shows them.
+    Where even that one is no better than the retriever's order, `fit` warns, and what the ranker learned is thrown away, so that
+    lists are the retriever's; only a ranker under a retriever without vectors, whose score it cannot read, stays as it is.
 
     A copy with a context is asked at the moment of a person's first held-out row, a `Ranker` with one is measured at the moment of
     each; the vectors of users that a retriever gives are of no moment, whatever the hour of `fit` and of `recommend`.
@@ -199,12 +197,13 @@ class TwoStage(WeighingStages, kind="two_stage"):
         # Nothing can fail from here on. The retriever that the caller holds takes over what the new one learned.
         vars(self.retriever).update(vars(retriever))
         self._join(scale, recall, ndcg, by_frame)
-        if ndcg is not None and ndcg[1] < _WORSE * ndcg[0]:
+        if ndcg is not None and ndcg[1] <= ndcg[0]:
+            reads = "given" in self.ranker._architecture.meeting
             # The caller's line: above are this function and its check of names.
             warnings.warn(
-                f"fit: the ranker's order is worse than the retriever's own: ndcg@10 {ndcg[1]:.4f} against {ndcg[0]:.4f} among the "
-                "candidates of users it did not learn from; give it a smaller network, a larger holdout or more folds, or use "
-                "the retriever alone",
+                f"fit: the ranker's order is no better than the retriever's own: ndcg@10 {ndcg[1]:.4f} against {ndcg[0]:.4f} among "
+                f"the candidates of users it did not learn from{'; the retriever is followed' if reads else ''}; give it a smaller "
+                "network, a larger holdout or more folds, or use the retriever alone",
                 stacklevel=3,
             )
         return self
