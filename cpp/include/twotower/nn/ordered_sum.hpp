@@ -20,7 +20,7 @@ Terms::Scalar ordered_sum(const Eigen::ArrayBase<Terms>& terms) {
   Lanes lanes = Lanes::Zero();
   for (Index k = 0; k < whole; k += kLanes) lanes += terms.template middleCols<kLanes>(k);
   for (Index k = whole; k < terms.cols(); ++k) lanes[k - whole] += terms.derived().coeff(0, k);
-  using Scalar = typename Terms::Scalar;
+  using Scalar = Terms::Scalar;
   const Eigen::Array<Scalar, 1, 8> eight = lanes.template head<8>() + lanes.template tail<8>();
   const Eigen::Array<Scalar, 1, 4> four = eight.template head<4>() + eight.template tail<4>();
   return (four[0] + four[2]) + (four[1] + four[3]);

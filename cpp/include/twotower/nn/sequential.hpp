@@ -19,8 +19,8 @@
 namespace twotower::nn {
 
 /// Residual and Parallel hold Sequentials, and so layers again.
-using Layer = std::variant<Dense, Relu, Gelu, LayerNorm, L2Normalize, Dropout, CrossNetwork, FactorizationMachine, Slice,
-                           RowSum, Residual, Parallel>;
+using Layer = std::variant<Dense, Relu, Gelu, LayerNorm, L2Normalize, Dropout, CrossNetwork, FactorizationMachine, Slice, RowSum,
+                           Residual, Parallel>;
 
 /// "Dense", "Relu" ...
 std::string_view name_of(const Layer& layer);
