@@ -39,10 +39,12 @@ std::vector<Scalar> slopes_of(Index pairs) {
   return {values.data(), values.data() + pairs};
 }
 
-/// One forward and, in training, backward of sum of slope times score, and of the shrinkage.
+/// One forward and, in training, backward of sum of slope times score, and of the shrinkage; `by_blocks`: both at once for each
+/// block of pairs.
 template <class Scalar>
 Gradients<Scalar> gradients_of(const PairScorer<Scalar>& scorer, const PairData& data, PairShape shape, const nn::Pass& pass,
-                               int num_threads = 1, double shrink = kShrink, double bias_shrink = kBiasShrink) {
+                               int num_threads = 1, double shrink = kShrink, double bias_shrink = kBiasShrink,
+                               bool by_blocks = false) {
   const Threads threads(num_threads);
   const auto users = data.user_side(shape);
   const model::SideData items(data.items);
@@ -51,11 +53,21 @@ Gradients<Scalar> gradients_of(const PairScorer<Scalar>& scorer, const PairData&
   Gradients<Scalar> made;
   made.arena.assign(scorer.parameters().arena.size(), 1);  // backward must add
   scorer.prepare(users, items, rows, pass, scratch);
-  scorer.forward(users, items, rows, scratch, pass, threads);
-  made.scores = scratch.scores;
-  if (!pass.training) return made;
-  scratch.dscores = slopes_of<Scalar>(std::ssize(data.user_of_pair));
-  scorer.backward(users, items, rows, scratch, made.arena, shrink, bias_shrink, pass, threads);
+  const auto slopes = slopes_of<Scalar>(std::ssize(data.user_of_pair));
+  if (by_blocks) {
+    scorer.forward_towers(users, items, rows, scratch, pass, threads);
+    scorer.backward_head(rows, scratch, made.arena, shrink, bias_shrink, pass, threads, [&](Index begin, Index end) {
+      std::copy(slopes.begin() + begin, slopes.begin() + end, scratch.dscores.begin() + begin);
+    });
+    scorer.backward_towers(users, items, rows, scratch, made.arena, pass, threads);
+    made.scores = scratch.scores;
+  } else {
+    scorer.forward(users, items, rows, scratch, pass, threads);
+    made.scores = scratch.scores;
+    if (!pass.training) return made;
+    scratch.dscores = slopes;
+    scorer.backward(users, items, rows, scratch, made.arena, shrink, bias_shrink, pass, threads);
+  }
   for (Scalar& value : made.arena) value -= 1;
   for (std::size_t table = 0; table < scorer.parameters().tables.size(); ++table) {
     const auto& values = scorer.parameters().tables[table].values;
@@ -264,6 +276,21 @@ TEST_CASE("PairScorer: scores and gradients have the same bits for 1, 2 and 7 th
     for (std::size_t table = 0; table < wanted.tables.size(); ++table) CHECK(same_bits(got.tables[table], wanted.tables[table]));
     CHECK(same_bits(vectors_of(scorer, data, shape, num_threads).users, vectors.users));
     CHECK(scores_of(scorer, vectors, data.user_of_pair, data.item_of_pair, data.given, num_threads) == scores);
+  }
+}
+
+TEST_CASE("PairScorer: block by block, scores and gradients are the bits of a head that runs twice") {
+  const PairShape shape = any_shape();
+  const Index pairs = GENERATE(0, 1, 127, 128, 129, 300);
+  const PairScorer<float> scorer = random_model<float>(shape);
+  const PairData data(20, pairs);
+  const nn::Pass pass{true, 5, 2, 0};
+  const auto wanted = gradients_of(scorer, data, shape, pass);
+  for (const int num_threads : {1, 7}) {
+    const auto got = gradients_of(scorer, data, shape, pass, num_threads, kShrink, kBiasShrink, true);
+    CHECK(got.scores == wanted.scores);
+    CHECK(got.arena == wanted.arena);
+    for (std::size_t table = 0; table < wanted.tables.size(); ++table) CHECK(same_bits(got.tables[table], wanted.tables[table]));
   }
 }
 

@@ -288,6 +288,26 @@ TEST_CASE("ListLoss: the same bytes for 1, 2 and 7 threads") {
   }
 }
 
+TEST_CASE("ListLoss: parts of the pairs make the whole of a pointwise loss") {
+  const ListLossKind kind = any_kind();
+  const ListLoss loss = loss_of(kind);
+  if (!loss.is_pointwise()) return;
+  const Lists lists = random_lists(90);
+  const Result wanted = evaluate<double>(loss, lists);
+  const std::vector<double> scores(lists.scores.begin(), lists.scores.end());
+  const double total = std::accumulate(lists.weights.begin(), lists.weights.end(), 0.0);
+  std::vector<double> slopes(scores.size());
+  double sum = 0;
+  for (std::size_t begin = 0; begin < scores.size(); begin += 7) {
+    const std::size_t size = std::min<std::size_t>(7, scores.size() - begin);
+    const std::span<const float> targets(lists.targets), weights(lists.weights);
+    sum += loss.pointwise(total, std::span(scores).subspan(begin, size), targets.subspan(begin, size),
+                          weights.subspan(begin, size), std::span(slopes).subspan(begin, size));
+  }
+  CHECK(sum == Approx(wanted.loss).epsilon(1e-12));
+  CHECK(slopes == wanted.slopes);
+}
+
 TEST_CASE("ListLoss: refuses a specification without sense") {
   const auto check = [](const ListLoss& loss) { loss.check(); };
   for (const ListLossKind kind : kKinds) CHECK_NOTHROW(check(loss_of(kind)));

@@ -191,12 +191,29 @@ void PairScorer<Scalar>::add_common(const Scalar* other, const Scalar* djoined, 
 }
 
 template <class Scalar>
-void PairScorer<Scalar>::forward(const SideData& users, const SideData& items, const PairRows& rows, PairScratch<Scalar>& scratch,
-                                 const nn::Pass& pass, const Threads& threads) const {
+void PairScorer<Scalar>::forward_towers(const SideData& users, const SideData& items, const PairRows& rows,
+                                        PairScratch<Scalar>& scratch, const nn::Pass& pass, const Threads& threads) const {
   user_.forward(parameters_, users, rows.users, scratch.user, pass, threads);
   item_.forward(parameters_, items, rows.items, scratch.item, pass, threads);
   if (user_bias_) user_bias_->forward(parameters_, users, rows.users, scratch.user_bias, pass, threads);
   if (item_bias_) item_bias_->forward(parameters_, items, rows.items, scratch.item_bias, pass, threads);
+}
+
+// What stands beside the head's part of the scores of some pairs.
+template <class Scalar>
+void PairScorer<Scalar>::add_biases(const PairRows& rows, PairScratch<Scalar>& scratch, Index begin, Index end) const {
+  for (auto pair = static_cast<std::size_t>(begin); pair < static_cast<std::size_t>(end); ++pair) {
+    Scalar& score = scratch.scores[pair];
+    score += offset_;
+    if (user_bias_) score += scratch.user_bias.y(rows.user_of_pair[pair], 0);
+    if (item_bias_) score += scratch.item_bias.y(rows.item_of_pair[pair], 0);
+  }
+}
+
+template <class Scalar>
+void PairScorer<Scalar>::forward(const SideData& users, const SideData& items, const PairRows& rows, PairScratch<Scalar>& scratch,
+                                 const nn::Pass& pass, const Threads& threads) const {
+  forward_towers(users, items, rows, scratch, pass, threads);
   threads.for_blocks(std::ssize(rows.user_of_pair), kBlock, [&](Index begin, Index end, Index) {
     thread_local HeadScratch<Scalar> own;
     own.fit(kBlock, head_);
@@ -207,12 +224,7 @@ void PairScorer<Scalar>::forward(const SideData& users, const SideData& items, c
     RowMap<Scalar> scores(scratch.scores.data() + begin, size, 1, Eigen::OuterStride<>(1));
     head_.template forward<Scalar>(parameters_.arena.data() + head_arena_, own.joined.topRows(size), scores,
                                    own.cache.topRows(size), block);
-    for (Index pair = begin; pair < end; ++pair) {
-      Scalar& score = scratch.scores[static_cast<std::size_t>(pair)];
-      score += offset_;
-      if (user_bias_) score += scratch.user_bias.y(rows.user_of_pair[static_cast<std::size_t>(pair)], 0);
-      if (item_bias_) score += scratch.item_bias.y(rows.item_of_pair[static_cast<std::size_t>(pair)], 0);
-    }
+    add_biases(rows, scratch, begin, end);
   });
 }
 
@@ -226,7 +238,8 @@ void PairScorer<Scalar>::backward(const SideData& users, const SideData& items, 
 
 template <class Scalar>
 void PairScorer<Scalar>::backward_head(const PairRows& rows, PairScratch<Scalar>& scratch, std::span<Scalar> darena,
-                                       double shrink, double bias_shrink, const nn::Pass& pass, const Threads& threads) const {
+                                       double shrink, double bias_shrink, const nn::Pass& pass, const Threads& threads,
+                                       const std::function<void(Index begin, Index end)>& slopes) const {
   const Index pairs = std::ssize(rows.user_of_pair), blocks = (pairs + kBlock - 1) / kBlock;
   const Index blocks_a_group = std::max<Index>(1, (blocks + kGroups - 1) / kGroups);
   const Index groups = (blocks + blocks_a_group - 1) / blocks_a_group, own = head_.parameter_count();
@@ -244,6 +257,11 @@ void PairScorer<Scalar>::backward_head(const PairRows& rows, PairScratch<Scalar>
       const Scalar* const parameters = parameters_.arena.data() + head_arena_;
       meet_block(rows, scratch, begin, joined);
       head_.template forward<Scalar>(parameters, joined, of_head.out.topRows(size), of_head.cache.topRows(size), block);
+      if (slopes) {
+        for (Index i = 0; i < size; ++i) scratch.scores[static_cast<std::size_t>(begin + i)] = of_head.out(i, 0);
+        add_biases(rows, scratch, begin, begin + size);
+        slopes(begin, begin + size);
+      }
       const ConstRowMap<Scalar> dscores(scratch.dscores.data() + begin, size, 1, Eigen::OuterStride<>(1));
       RowMap<Scalar> djoined(scratch.djoined.data() + begin * joined_width(), size, joined_width(),
                              Eigen::OuterStride<>(joined_width()));

@@ -10,7 +10,7 @@ namespace twotower::train {
 namespace {
 
 constexpr const char* kName = "ListLoss";
-constexpr Index kListBlock = 16;
+constexpr Index kListBlock = 16, kPairBlock = 512;
 
 double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 double sigmoid(double x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
@@ -33,7 +33,7 @@ Cost ordinal(const std::vector<double>& cuts, double score, double target) {
   return cost;
 }
 
-Cost pointwise(const ListLoss& loss, double score, double target) {
+Cost cost_of(const ListLoss& loss, double score, double target) {
   if (loss.kind == ListLossKind::kOrdinal) return ordinal(loss.cuts, score, target);
   const double error = score - target;
   if (loss.kind == ListLossKind::kLogistic) return {softplus(score) - target * score, sigmoid(score) - target};
@@ -155,6 +155,19 @@ void ListLoss::check_targets(std::string_view function, std::span<const float> t
 }
 
 template <class Scalar>
+double ListLoss::pointwise(double total, std::span<const Scalar> scores, std::span<const float> targets,
+                           std::span<const float> weights, std::span<Scalar> dscores) const {
+  double loss = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const double weight = total > 0 ? static_cast<double>(weights[i]) / total : 0;
+    const Cost one = cost_of(*this, static_cast<double>(scores[i]), static_cast<double>(targets[i]));
+    loss += weight * one.loss;
+    dscores[i] = static_cast<Scalar>(weight * one.slope);
+  }
+  return loss;
+}
+
+template <class Scalar>
 double ListLoss::operator()(std::span<const std::int64_t> offsets, std::span<const Scalar> scores, std::span<const float> targets,
                             std::span<const float> weights, std::span<Scalar> dscores, const Threads& threads) const {
   const Index pairs = std::ssize(scores), lists = std::ssize(offsets) - 1;
@@ -167,6 +180,15 @@ double ListLoss::operator()(std::span<const std::int64_t> offsets, std::span<con
     std::fill(dscores.begin(), dscores.end(), Scalar{0});
     return 0;
   }
+  if (is_pointwise()) {
+    std::vector<double> parts(static_cast<std::size_t>((pairs + kPairBlock - 1) / kPairBlock), 0);
+    threads.for_blocks(pairs, kPairBlock, [&](Index first, Index last, Index block) {
+      const auto begin = static_cast<std::size_t>(first), size = static_cast<std::size_t>(last - first);
+      parts[static_cast<std::size_t>(block)] = pointwise(total, scores.subspan(begin, size), targets.subspan(begin, size),
+                                                         weights.subspan(begin, size), dscores.subspan(begin, size));
+    });
+    return std::accumulate(parts.begin(), parts.end(), 0.0);
+  }
   std::vector<double> losses(static_cast<std::size_t>((lists + kListBlock - 1) / kListBlock), 0);
   threads.for_blocks(lists, kListBlock, [&](Index first, Index last, Index block) {
     double& loss = losses[static_cast<std::size_t>(block)];
@@ -174,15 +196,6 @@ double ListLoss::operator()(std::span<const std::int64_t> offsets, std::span<con
     for (Index list = first; list < last; ++list) {
       const auto begin = static_cast<std::size_t>(offsets[static_cast<std::size_t>(list)]);
       const auto size = static_cast<std::size_t>(offsets[static_cast<std::size_t>(list) + 1]) - begin;
-      if (is_pointwise()) {
-        for (std::size_t i = begin; i < begin + size; ++i) {
-          const double weight = static_cast<double>(weights[i]) / total;
-          const Cost one = pointwise(*this, static_cast<double>(scores[i]), static_cast<double>(targets[i]));
-          loss += weight * one.loss;
-          dscores[i] = static_cast<Scalar>(weight * one.slope);
-        }
-        continue;
-      }
       if (size == 0) continue;
       const auto own = weights.subspan(begin, size);
       const double weight = std::accumulate(own.begin(), own.end(), 0.0) / total;
@@ -193,6 +206,10 @@ double ListLoss::operator()(std::span<const std::int64_t> offsets, std::span<con
   return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
+template double ListLoss::pointwise(double, std::span<const float>, std::span<const float>, std::span<const float>,
+                                    std::span<float>) const;
+template double ListLoss::pointwise(double, std::span<const double>, std::span<const float>, std::span<const float>,
+                                    std::span<double>) const;
 template double ListLoss::operator()(std::span<const std::int64_t>, std::span<const float>, std::span<const float>,
                                      std::span<const float>, std::span<float>, const Threads&) const;
 template double ListLoss::operator()(std::span<const std::int64_t>, std::span<const double>, std::span<const float>,

@@ -1,6 +1,7 @@
 #include "twotower/train/pair_trainer.hpp"
 
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "twotower/base/check.hpp"
@@ -53,15 +54,35 @@ double PairTrainer::run_step(const Threads& threads) {
   sort_touches(threads);
   course_.catch_up(row_gradients_, threads);
 
+  darena_.assign(model_.parameters().arena.size(), 0.0F);
+  const double loss = spec_.loss.is_pointwise() ? pair_by_pair(pairs, pass, threads) : list_by_list(pairs, pass, threads);
+  if (!std::isfinite(loss)) explain_failure(loss);
+  model_.backward_towers(users_, items_, pairs, scratch_, darena_, pass, threads);
+  course_.update(row_gradients_, darena_, threads);
+  return loss;
+}
+
+double PairTrainer::list_by_list(const model::PairRows& pairs, const nn::Pass& pass, const Threads& threads) {
   model_.forward(users_, items_, pairs, scratch_, pass, threads);
   const double loss =
       spec_.loss.operator()<float>(batch_.offsets, scratch_.scores, batch_.targets, batch_.weights, scratch_.dscores, threads);
-  if (!std::isfinite(loss)) explain_failure(loss);
-
-  darena_.assign(model_.parameters().arena.size(), 0.0F);
-  model_.backward(users_, items_, pairs, scratch_, darena_, spec_.shrink, spec_.bias_shrink, pass, threads);
-  course_.update(row_gradients_, darena_, threads);
+  if (std::isfinite(loss)) model_.backward_head(pairs, scratch_, darena_, spec_.shrink, spec_.bias_shrink, pass, threads);
   return loss;
+}
+
+double PairTrainer::pair_by_pair(const model::PairRows& pairs, const nn::Pass& pass, const Threads& threads) {
+  constexpr Index kBlock = model::PairScorer<float>::kBlock;
+  const double total = std::accumulate(batch_.weights.begin(), batch_.weights.end(), 0.0);
+  losses_.assign(batch_.targets.size() / kBlock + 1, 0);
+  model_.forward_towers(users_, items_, pairs, scratch_, pass, threads);
+  model_.backward_head(pairs, scratch_, darena_, spec_.shrink, spec_.bias_shrink, pass, threads, [&](Index first, Index last) {
+    const auto begin = static_cast<std::size_t>(first), size = static_cast<std::size_t>(last - first);
+    const std::span<const float> targets(batch_.targets), weights(batch_.weights), scores(scratch_.scores);
+    losses_[begin / kBlock] =
+        spec_.loss.pointwise(total, scores.subspan(begin, size), targets.subspan(begin, size), weights.subspan(begin, size),
+                             std::span(scratch_.dscores).subspan(begin, size));
+  });
+  return std::accumulate(losses_.begin(), losses_.end(), 0.0);
 }
 
 model::PairRows PairTrainer::rows() const {

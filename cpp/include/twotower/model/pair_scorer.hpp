@@ -1,5 +1,6 @@
 #pragma once
 // Two towers that meet in a network: what ranks, predicts ratings, and what NeuMF, DCN-v2 and factorization machines are.
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -67,8 +68,9 @@ struct HeadScratch {
 /// score(user, item) = offset + user bias + item bias + head(meeting of the towers' vectors).
 ///
 /// A user or an item that stands in many pairs of a batch passes its tower once. Vectors that leave the model carry the bias in
-/// their last column, so that scores need nothing else. Training runs the head on a block of pairs twice, once for the scores and
-/// once more before its gradients: activations of a block stay in the cache of a core, those of a batch would go through memory.
+/// their last column, so that scores need nothing else. Training with a loss of lists runs the head on a block of pairs twice,
+/// once for the scores and once more before its gradients: activations of a block stay in the cache of a core, those of a batch
+/// would go through memory.
 template <class Scalar>
 class PairScorer {
  public:
@@ -101,7 +103,9 @@ class PairScorer {
   void add_sources(Index table, const PairScratch<Scalar>& scratch,
                    std::vector<typename nn::RowGradients<Scalar>::Source>& sources) const;
 
-  /// Writes scratch.scores.
+  /// Writes what the towers make of the rows: the first half of forward(), which writes scratch.scores.
+  void forward_towers(const SideData& users, const SideData& items, const PairRows& rows, PairScratch<Scalar>& scratch,
+                      const nn::Pass& pass, const Threads& threads) const;
   void forward(const SideData& users, const SideData& items, const PairRows& rows, PairScratch<Scalar>& scratch,
                const nn::Pass& pass, const Threads& threads) const;
 
@@ -115,7 +119,14 @@ class PairScorer {
   /// The two halves of backward(), between which others may add to scratch.user.dy and scratch.item.dy, the gradients of the
   /// towers' vectors: the first writes them, the second takes them through the towers.
   void backward_head(const PairRows& rows, PairScratch<Scalar>& scratch, std::span<Scalar> darena, double shrink,
-                     double bias_shrink, const nn::Pass& pass, const Threads& threads) const;
+                     double bias_shrink, const nn::Pass& pass, const Threads& threads) const {
+    backward_head(rows, scratch, darena, shrink, bias_shrink, pass, threads, {});
+  }
+  /// The same behind forward_towers() alone, for a loss that looks at one pair at a time: each block has its scores written, then
+  /// `slopes(begin, end)` writes scratch.dscores of these pairs, then come the gradients. The head runs once, not twice.
+  void backward_head(const PairRows& rows, PairScratch<Scalar>& scratch, std::span<Scalar> darena, double shrink,
+                     double bias_shrink, const nn::Pass& pass, const Threads& threads,
+                     const std::function<void(Index begin, Index end)>& slopes) const;
   void backward_towers(const SideData& users, const SideData& items, const PairRows& rows, PairScratch<Scalar>& scratch,
                        std::span<Scalar> darena, const nn::Pass& pass, const Threads& threads) const;
 
@@ -150,6 +161,7 @@ class PairScorer {
   void add_to_user(const Scalar* v, const Scalar* djoined, Scalar* du) const;
   void add_to_item(const Scalar* u, const Scalar* djoined, Scalar* dv) const;
   void add_common(const Scalar* other, const Scalar* djoined, Scalar* own) const;
+  void add_biases(const PairRows& rows, PairScratch<Scalar>& scratch, Index begin, Index end) const;
   void sum_over_pairs(const PairRows& rows, PairScratch<Scalar>& scratch, double shrink, double bias_shrink,
                       const Threads& threads) const;
   Index joined_width() const { return head_.in_width(); }

@@ -54,6 +54,14 @@ struct ListLoss {
   template <class Scalar>
   double operator()(std::span<const std::int64_t> offsets, std::span<const Scalar> scores, std::span<const float> targets,
                     std::span<const float> weights, std::span<Scalar> dscores, const Threads& threads) const;
+
+  /// The same for some of the pairs of a pointwise loss, whose weights are `total` together with those of all others: for a model
+  /// that has its scores block by block. Returns their part of the loss; where total is 0, that and dscores are 0.
+  ///
+  /// Shapes      scores, targets, weights, dscores (n), dscores written
+  template <class Scalar>
+  double pointwise(double total, std::span<const Scalar> scores, std::span<const float> targets, std::span<const float> weights,
+                   std::span<Scalar> dscores) const;
 };
 
 }  // namespace twotower::train

@@ -54,6 +54,9 @@ class PairTrainer {
 
  private:
   double run_step(const Threads& threads);
+  // Scores, loss and what it makes of the head's parameters and of the towers' vectors.
+  double list_by_list(const model::PairRows& pairs, const nn::Pass& pass, const Threads& threads);
+  double pair_by_pair(const model::PairRows& pairs, const nn::Pass& pass, const Threads& threads);
   void write_given(const Threads& threads);
   void sort_touches(const Threads& threads);
   [[noreturn]] void explain_failure(double loss) const;
@@ -69,6 +72,7 @@ class PairTrainer {
   // Scratch of a step.
   data::PairBatch batch_;
   std::vector<float> given_;
+  std::vector<double> losses_;  // one a block of pairs
   model::PairScratch<float> scratch_;
   std::vector<nn::RowGradients<float>> row_gradients_;  // one a table
   std::vector<float> darena_;
