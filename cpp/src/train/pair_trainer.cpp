@@ -33,7 +33,7 @@ PairTrainer::PairTrainer(model::PairScorer<float>& model, const model::SideData&
     fail(kName, "the loss compares the pairs of a list, but there are neither targets nor negatives to compare with");
   if (model.meeting().given != (extras.given_users && extras.given_items))
     fail(kName, "the model reads a number that comes with each pair, and given_users and given_items make it; give both or none");
-  if (!extras.given_users) return;
+  if (!extras.given_users || !extras.given_items) return;
   check_size(kName, "rows of given_users", extras.given_users->rows(), "num_queries of the interactions",
              interactions.num_queries());
   check_size(kName, "rows of given_items", extras.given_items->rows(), "num_items of the interactions", interactions.num_items());
