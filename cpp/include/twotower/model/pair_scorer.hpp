@@ -118,15 +118,13 @@ class PairScorer {
 
   /// The two halves of backward(), between which others may add to scratch.user.dy and scratch.item.dy, the gradients of the
   /// towers' vectors: the first writes them, the second takes them through the towers.
-  void backward_head(const PairRows& rows, PairScratch<Scalar>& scratch, std::span<Scalar> darena, double shrink,
-                     double bias_shrink, const nn::Pass& pass, const Threads& threads) const {
-    backward_head(rows, scratch, darena, shrink, bias_shrink, pass, threads, {});
-  }
-  /// The same behind forward_towers() alone, for a loss that looks at one pair at a time: each block has its scores written, then
-  /// `slopes(begin, end)` writes scratch.dscores of these pairs, then come the gradients. The head runs once, not twice.
+  ///
+  /// With `slopes`, for a loss that looks at one pair at a time, the first follows forward_towers() alone: each block has its
+  /// scores written, then slopes(begin, end) writes scratch.dscores of these pairs, then come the gradients. The head runs once,
+  /// not twice.
   void backward_head(const PairRows& rows, PairScratch<Scalar>& scratch, std::span<Scalar> darena, double shrink,
                      double bias_shrink, const nn::Pass& pass, const Threads& threads,
-                     const std::function<void(Index begin, Index end)>& slopes) const;
+                     const std::function<void(Index begin, Index end)>& slopes = {}) const;
   void backward_towers(const SideData& users, const SideData& items, const PairRows& rows, PairScratch<Scalar>& scratch,
                        std::span<Scalar> darena, const nn::Pass& pass, const Threads& threads) const;
 
